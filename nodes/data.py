@@ -1,0 +1,235 @@
+"""Data nodes: BASIC_PIPE tuples (model, clip, vae, positive, negative) and lists of REGIONAL_PROMPTS."""
+
+import re
+from typing import Any
+
+from ..masks.convert import as_mask
+from ..samplers.guided import NO_NEGATIVE, Guidance
+from ..samplers.prompts import RegionalPromptObject, Variation
+from ..samplers.providers import check_step_sampler
+from . import inputs
+
+Pipe = tuple[Any, Any, Any, Any, Any]
+
+PIPE_INPUT: inputs.Declaration = (
+    "BASIC_PIPE",
+    {"tooltip": "Model and prompts in one wire: (model, clip, vae, positive, negative). Connect a ToBasicPipe."},
+)
+_FIELDS = ("model", "clip", "vae", "positive", "negative")
+_TYPES = ("MODEL", "CLIP", "VAE", "CONDITIONING", "CONDITIONING")
+_OUTPUT_TOOLTIPS = (
+    "The model.",
+    "The text encoder, if the pipe has one.",
+    "The VAE, if the pipe has one.",
+    "The positive prompt.",
+    "The negative prompt.",
+)
+_PART_TOOLTIPS = {
+    "model": "The model that samples.",
+    "clip": "The text encoder. Not needed for sampling.",
+    "vae": "The VAE. Not needed for sampling.",
+    "positive": "What should be there.",
+    "negative": "What should not be there; a Negative Conditioning Placeholder for models without a negative.",
+}
+MAX_PROMPTS = 32
+
+
+def check_pipe(pipe: object, owner: str) -> Pipe:
+    """`pipe` if it is a BASIC_PIPE, else TypeError."""
+    if not isinstance(pipe, list | tuple) or len(pipe) < len(_FIELDS):
+        raise TypeError(
+            f"{owner}: a BASIC_PIPE (model, clip, vae, positive, negative) was expected, {type(pipe).__name__} came; "
+            "connect a ToBasicPipe."
+        )
+    model, clip, vae, positive, negative = pipe[: len(_FIELDS)]
+    return model, clip, vae, positive, negative
+
+
+def pipe_guidance(pipe: object, cfg: float, owner: str) -> Guidance:
+    """The pipe's model and prompts with `cfg`; TypeError or ValueError if one of them cannot be sampled with."""
+    model, _, _, positive, negative = check_pipe(pipe, owner)
+    if not hasattr(model, "get_model_object"):
+        raise TypeError(
+            f"{owner}: the basic_pipe's model should be a MODEL, it is {type(model).__name__}; connect one to ToBasicPipe."
+        )
+    for name, value in (("positive", positive), ("negative", negative)):
+        if isinstance(value, list) or (name == "negative" and value == NO_NEGATIVE):
+            continue
+        raise TypeError(
+            f"{owner}: the basic_pipe's {name} should be a CONDITIONING, it is {type(value).__name__}; connect one to "
+            "ToBasicPipe."
+        )
+    return Guidance(model, positive, negative, cfg)
+
+
+def _part(name: str) -> inputs.Declaration:
+    return _TYPES[_FIELDS.index(name)], {"tooltip": _PART_TOOLTIPS[name]}
+
+
+class ToBasicPipe:
+    CATEGORY = f"{inputs.CATEGORY}/pipe"
+    DESCRIPTION = "Puts model and prompts into one wire."
+    SEARCH_ALIASES = ["basic pipe", "pipe"]
+    RETURN_TYPES = ("BASIC_PIPE",)
+    RETURN_NAMES = ("basic_pipe",)
+    OUTPUT_TOOLTIPS = ("(model, clip, vae, positive, negative) in one wire.",)
+    FUNCTION = "pack"
+
+    @classmethod
+    def INPUT_TYPES(cls) -> dict[str, Any]:
+        return {
+            "required": {name: _part(name) for name in ("model", "positive", "negative")},
+            "optional": {name: _part(name) for name in ("clip", "vae")},
+        }
+
+    def pack(self, model: Any, positive: Any, negative: Any, clip: Any = None, vae: Any = None) -> tuple[Pipe]:
+        return ((model, clip, vae, positive, negative),)
+
+
+class FromBasicPipe:
+    CATEGORY = f"{inputs.CATEGORY}/pipe"
+    DESCRIPTION = "Takes a BASIC_PIPE apart."
+    SEARCH_ALIASES = ["basic pipe", "unpack pipe"]
+    RETURN_TYPES = _TYPES
+    RETURN_NAMES = _FIELDS
+    OUTPUT_TOOLTIPS = _OUTPUT_TOOLTIPS
+    FUNCTION = "unpack"
+
+    @classmethod
+    def INPUT_TYPES(cls) -> dict[str, Any]:
+        return {"required": {"basic_pipe": PIPE_INPUT}}
+
+    def unpack(self, basic_pipe: Any) -> tuple[Any, ...]:
+        return check_pipe(basic_pipe, type(self).__name__)
+
+
+class FromBasicPipe_v2(FromBasicPipe):
+    DESCRIPTION = "Takes a BASIC_PIPE apart, and passes it on as its first output."
+    RETURN_TYPES = ("BASIC_PIPE", *_TYPES)
+    RETURN_NAMES = ("basic_pipe", *_FIELDS)
+    OUTPUT_TOOLTIPS = ("The pipe as it came.", *_OUTPUT_TOOLTIPS)
+
+    def unpack(self, basic_pipe: Any) -> tuple[Any, ...]:
+        return (basic_pipe, *super().unpack(basic_pipe))
+
+
+class EditBasicPipe:
+    CATEGORY = f"{inputs.CATEGORY}/pipe"
+    DESCRIPTION = "A copy of a BASIC_PIPE in which the connected parts are replaced."
+    SEARCH_ALIASES = ["basic pipe", "edit pipe"]
+    RETURN_TYPES = ("BASIC_PIPE",)
+    RETURN_NAMES = ("basic_pipe",)
+    OUTPUT_TOOLTIPS = ("A new pipe; the one that came is not changed.",)
+    FUNCTION = "edit"
+
+    @classmethod
+    def INPUT_TYPES(cls) -> dict[str, Any]:
+        return {"required": {"basic_pipe": PIPE_INPUT}, "optional": {name: _part(name) for name in _FIELDS}}
+
+    def edit(self, basic_pipe: Any, **parts: Any) -> tuple[Pipe]:
+        pipe = check_pipe(basic_pipe, type(self).__name__)
+        model, clip, vae, positive, negative = (
+            old if parts.get(name) is None else parts[name] for name, old in zip(_FIELDS, pipe, strict=True)
+        )
+        return ((model, clip, vae, positive, negative),)
+
+
+class RegionalPrompt:
+    CATEGORY = inputs.CATEGORY
+    DESCRIPTION = "One region: where it is, and with which sampler (and so model, prompts and guidance) it is painted."
+    SEARCH_ALIASES = ["region", "regional prompt", "mask prompt"]
+    RETURN_TYPES = ("REGIONAL_PROMPTS",)
+    OUTPUT_TOOLTIPS = ("A list with this one region.",)
+    FUNCTION = "make"
+
+    @classmethod
+    def INPUT_TYPES(cls) -> dict[str, Any]:
+        return {
+            "required": {
+                "mask": (
+                    "MASK",
+                    {
+                        "tooltip": "Where the region is, of any size; white is inside. One mask, or one for each picture "
+                        "of the batch. An empty mask leaves the region out."
+                    },
+                ),
+                "advanced_sampler": inputs.step_sampler("Paints the region."),
+            },
+            "optional": {
+                "variation_seed": inputs.seed("Seed of the noise that is mixed into the region's."),
+                "variation_strength": (
+                    "FLOAT",
+                    {
+                        "default": 0.0,
+                        "min": 0.0,
+                        "max": 1.0,
+                        "step": 0.01,
+                        "tooltip": "How much of variation_seed's noise the region starts from. 0 turns it off, 1 takes "
+                        "all of it.",
+                    },
+                ),
+                "variation_method": (
+                    ["linear", "slerp"],
+                    {"tooltip": "How both noises are mixed: along a line, or along the circle between them."},
+                ),
+            },
+        }
+
+    def make(
+        self,
+        mask: Any,
+        advanced_sampler: Any,
+        variation_seed: int = 0,
+        variation_strength: float = 0.0,
+        variation_method: str = "linear",
+    ) -> tuple[list[RegionalPromptObject]]:
+        owner = type(self).__name__
+        own = as_mask(mask, owner)
+        sampler = check_step_sampler(advanced_sampler, f"{owner}, advanced_sampler")
+        variation = Variation(variation_seed, variation_strength, variation_method)
+        return ([RegionalPromptObject(own[0] if len(own) == 1 else own, sampler, variation)],)
+
+
+class CombineRegionalPrompts:
+    CATEGORY = inputs.CATEGORY
+    DESCRIPTION = "Puts several regions into one list; they are sampled in this order."
+    SEARCH_ALIASES = ["regions", "regional prompts", "concat"]
+    RETURN_TYPES = ("REGIONAL_PROMPTS",)
+    OUTPUT_TOOLTIPS = ("All regions, in the order of the inputs.",)
+    FUNCTION = "combine"
+
+    @classmethod
+    def INPUT_TYPES(cls) -> dict[str, Any]:
+        names = [f"regional_prompts{number}" for number in range(1, MAX_PROMPTS + 1)]
+        tooltip = "One region, or a list of them. Unused inputs may stay empty."
+        declared = {name: ("REGIONAL_PROMPTS", {"tooltip": tooltip}) for name in names}
+        return {"required": {names[0]: declared.pop(names[0])}, "optional": declared}
+
+    def combine(self, **regional_prompts: Any) -> tuple[list[Any]]:
+        combined: list[Any] = []
+        for name in sorted(regional_prompts, key=_number):
+            prompts = regional_prompts[name]
+            if prompts is None:
+                continue
+            if not isinstance(prompts, list | tuple):
+                raise TypeError(
+                    f"{type(self).__name__}: {name} expects REGIONAL_PROMPTS, {type(prompts).__name__} came; connect a "
+                    "RegionalPrompt or another CombineRegionalPrompts."
+                )
+            combined.extend(prompts)
+        return (combined,)
+
+
+def _number(name: str) -> int:
+    digits = re.search(r"\d+$", name)
+    return int(digits.group()) if digits else 0
+
+
+NODES = [
+    ("RegionalPrompt", "Regional Prompt", RegionalPrompt),
+    ("CombineRegionalPrompts", "Combine Regional Prompts", CombineRegionalPrompts),
+    ("ToBasicPipe", "To Basic Pipe", ToBasicPipe),
+    ("FromBasicPipe", "From Basic Pipe", FromBasicPipe),
+    ("FromBasicPipe_v2", "From Basic Pipe (v2)", FromBasicPipe_v2),
+    ("EditBasicPipe", "Edit Basic Pipe", EditBasicPipe),
+]

@@ -1,0 +1,126 @@
+"""Declarations that several nodes share, so that an input means the same everywhere."""
+
+from typing import Any
+
+from ..samplers import recovery
+from ..samplers.noise import MAX_SEED
+
+CATEGORY = "regional sampling"
+
+Declaration = tuple[Any, dict[str, Any]]
+
+
+def seed(tooltip: str, control: bool = False) -> Declaration:
+    """A seed; `control` shows the host's control_after_generate widget after it."""
+    options: dict[str, Any] = {"default": 0, "min": 0, "max": MAX_SEED, "tooltip": tooltip}
+    return "INT", {**options, "control_after_generate": True} if control else options
+
+
+def steps() -> Declaration:
+    return "INT", {
+        "default": 20,
+        "min": 1,
+        "max": 10000,
+        "tooltip": "Number of steps. With denoise below 1 these are the last steps of a longer schedule, "
+        "int(steps / denoise) in all.",
+    }
+
+
+def denoise() -> Declaration:
+    return "FLOAT", {
+        "default": 1.0,
+        "min": 0.0,
+        "max": 1.0,
+        "step": 0.01,
+        "tooltip": "How much of the input picture is repainted: 1 starts from noise alone, lower values keep more of "
+        "it. 0 is refused, since nothing would be sampled.",
+    }
+
+
+def cfg() -> Declaration:
+    return "FLOAT", {
+        "default": 8.0,
+        "min": 0.0,
+        "max": 100.0,
+        "step": 0.1,
+        "round": 0.01,
+        "tooltip": "Guidance scale: how strongly the positive prompt is preferred to the negative. 1 turns it off.",
+    }
+
+
+def switch(default: bool, tooltip: str) -> Declaration:
+    return "BOOLEAN", {"default": default, "label_on": "enabled", "label_off": "disabled", "tooltip": tooltip}
+
+
+def overlap(unit: str) -> Declaration:
+    return "INT", {
+        "default": 10,
+        "min": 0,
+        "max": 10000,
+        "tooltip": f"Each mask is rounded to black and white and grown by a box of this many {unit}, so that "
+        "neighbours overlap and blend. 0 does not grow it.",
+    }
+
+
+def restore_latent() -> Declaration:
+    return switch(
+        True,
+        "After each step, paste every region back through its own mask, so that it changes nothing outside. "
+        "Disabled, a region's whole canvas goes on to the next region.",
+    )
+
+
+def recovery_inputs() -> dict[str, Declaration]:
+    """The three additional_* inputs."""
+    return {
+        "additional_mode": (
+            recovery.MODES,
+            {
+                "default": recovery.BETWEEN,
+                "tooltip": "A second pass for samplers that lose detail when they are restarted at every step (uni_pc, "
+                "dpmpp_sde, dpmpp_2m_sde, dpmpp_3m_sde and their variants). 'ratio between' shares the step's sigma "
+                "between both passes, 'ratio additional' adds the second pass on top, DISABLE turns it off.",
+            },
+        ),
+        "additional_sampler": (
+            recovery.SAMPLERS,
+            {
+                "default": recovery.AUTO,
+                "tooltip": "Sampler of the second pass. AUTO takes dpm_fast after uni_pc and dpmpp_sde, dpmpp_2m after "
+                "the other SDE samplers.",
+            },
+        ),
+        "additional_sigma_ratio": (
+            "FLOAT",
+            {
+                "default": 0.3,
+                "min": 0.0,
+                "max": 1.0,
+                "step": 0.01,
+                "tooltip": "The second pass's share of the step's sigma. 0 turns the second pass off.",
+            },
+        ),
+    }
+
+
+def latent(tooltip: str) -> Declaration:
+    return "LATENT", {"tooltip": f"{tooltip} An empty latent takes the base model's channel count."}
+
+
+def step_sampler(tooltip: str) -> Declaration:
+    return "KSAMPLER_ADVANCED", {"tooltip": f"{tooltip} Connect a KSamplerAdvancedProvider."}
+
+
+def full_sampler(tooltip: str) -> Declaration:
+    return "KSAMPLER", {"tooltip": f"{tooltip} Connect a KSamplerProvider."}
+
+
+def regional_prompts() -> Declaration:
+    return "REGIONAL_PROMPTS", {
+        "tooltip": "The regions, in the order in which they are sampled. Connect a RegionalPrompt, or several through "
+        "CombineRegionalPrompts."
+    }
+
+
+def conditioning(tooltip: str) -> Declaration:
+    return "CONDITIONING", {"tooltip": tooltip}

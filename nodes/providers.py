@@ -1,0 +1,193 @@
+"""Provider nodes: what a region or the base is sampled with."""
+
+from typing import Any
+
+import comfy.samplers
+import torch
+
+from ..samplers.guided import NO_NEGATIVE, Guidance
+from ..samplers.providers import KSamplerAdvancedObject, KSamplerObject
+from ..samplers.schedules import SchedulerFunc, gits, scheduler_names
+from . import inputs
+from .data import PIPE_INPUT, pipe_guidance
+
+
+def _sampler_name() -> inputs.Declaration:
+    return comfy.samplers.KSampler.SAMPLERS, {"tooltip": "The sampling algorithm."}
+
+
+def _scheduler() -> inputs.Declaration:
+    return scheduler_names(), {
+        "tooltip": "How sigma falls over the steps. AYS and GITS are tuned for SD1, SDXL and SVD; the rest fit any model."
+    }
+
+
+_SCHEDULER_FUNC: inputs.Declaration = (
+    "SCHEDULER_FUNC",
+    {"tooltip": "Takes the place of scheduler. Not connected: the scheduler's name counts."},
+)
+
+
+class KSamplerProvider:
+    CATEGORY = f"{inputs.CATEGORY}/providers"
+    DESCRIPTION = "A whole KSampler run to hand over: to TwoSamplersForMask, for one side of the mask."
+    SEARCH_ALIASES = ["ksampler"]
+    RETURN_TYPES = ("KSAMPLER",)
+    OUTPUT_TOOLTIPS = ("A sampler with its own seed, steps and denoise.",)
+    FUNCTION = "provide"
+
+    @classmethod
+    def INPUT_TYPES(cls) -> dict[str, Any]:
+        return {
+            "required": {
+                "seed": inputs.seed("Seed of this sampler's own noise.", control=True),
+                "steps": inputs.steps(),
+                "cfg": inputs.cfg(),
+                "sampler_name": _sampler_name(),
+                "scheduler": _scheduler(),
+                "denoise": inputs.denoise(),
+                "basic_pipe": PIPE_INPUT,
+            },
+            "optional": {"scheduler_func_opt": _SCHEDULER_FUNC},
+        }
+
+    def provide(
+        self,
+        seed: int,
+        steps: int,
+        cfg: float,
+        sampler_name: str,
+        scheduler: str,
+        denoise: float,
+        basic_pipe: Any,
+        scheduler_func_opt: SchedulerFunc | None = None,
+    ) -> tuple[KSamplerObject]:
+        guidance = pipe_guidance(basic_pipe, cfg, type(self).__name__)
+        sampler = KSamplerAdvancedObject(guidance, sampler_name, scheduler, scheduler_func=scheduler_func_opt)
+        return (KSamplerObject(sampler, seed, steps, denoise),)
+
+
+class KSamplerAdvancedProvider:
+    CATEGORY = f"{inputs.CATEGORY}/providers"
+    DESCRIPTION = "A sampler that can run any steps of a schedule: for the base, and for each region."
+    SEARCH_ALIASES = ["ksampler advanced", "region sampler"]
+    RETURN_TYPES = ("KSAMPLER_ADVANCED",)
+    OUTPUT_TOOLTIPS = ("A sampler for a base_sampler, mask_sampler or advanced_sampler input.",)
+    FUNCTION = "provide"
+
+    @classmethod
+    def INPUT_TYPES(cls) -> dict[str, Any]:
+        return {
+            "required": {
+                "cfg": inputs.cfg(),
+                "sampler_name": _sampler_name(),
+                "scheduler": _scheduler(),
+                "sigma_factor": (
+                    "FLOAT",
+                    {
+                        "default": 1.0,
+                        "min": 0.0,
+                        "max": 10.0,
+                        "step": 0.01,
+                        "tooltip": "Every sigma is multiplied by this. 1 leaves the schedule as it is; slightly more "
+                        "removes more noise than there is (smoother), less leaves some (more detail).",
+                    },
+                ),
+                "basic_pipe": PIPE_INPUT,
+            },
+            "optional": {
+                "sampler_opt": (
+                    "SAMPLER",
+                    {"tooltip": "Takes the place of sampler_name. Not connected: the sampler's name counts."},
+                ),
+                "scheduler_func_opt": _SCHEDULER_FUNC,
+            },
+        }
+
+    def provide(
+        self,
+        cfg: float,
+        sampler_name: str,
+        scheduler: str,
+        sigma_factor: float,
+        basic_pipe: Any,
+        sampler_opt: Any = None,
+        scheduler_func_opt: SchedulerFunc | None = None,
+    ) -> tuple[KSamplerAdvancedObject]:
+        guidance = pipe_guidance(basic_pipe, cfg, type(self).__name__)
+        return (
+            KSamplerAdvancedObject(guidance, sampler_name, scheduler, sigma_factor, sampler_opt, scheduler_func_opt),
+        )
+
+
+class GITSSchedulerFuncProvider:
+    CATEGORY = f"{inputs.CATEGORY}/providers"
+    DESCRIPTION = "The host's GITS schedule as a SCHEDULER_FUNC, for providers whose scheduler it takes the place of."
+    SEARCH_ALIASES = ["gits", "scheduler"]
+    RETURN_TYPES = ("SCHEDULER_FUNC",)
+    OUTPUT_TOOLTIPS = ("A schedule for a scheduler_func_opt input.",)
+    FUNCTION = "provide"
+
+    @classmethod
+    def INPUT_TYPES(cls) -> dict[str, Any]:
+        return {
+            "required": {
+                "coeff": (
+                    "FLOAT",
+                    {
+                        "default": 1.2,
+                        "min": 0.8,
+                        "max": 1.5,
+                        "step": 0.05,
+                        "tooltip": "The schedule's coefficient: lower spends more steps at high sigma.",
+                    },
+                ),
+                "denoise": (
+                    "FLOAT",
+                    {
+                        "default": 1.0,
+                        "min": 0.0,
+                        "max": 1.0,
+                        "step": 0.01,
+                        "tooltip": "The last share of the schedule that is kept. 1 keeps all of it.",
+                    },
+                ),
+            }
+        }
+
+    def provide(self, coeff: float, denoise: float) -> tuple[SchedulerFunc]:
+        def schedule(model: Any, sampler_name: str, steps: int) -> torch.Tensor:
+            return gits(coeff, steps, denoise)
+
+        return (schedule,)
+
+
+class ImpactNegativeConditioningPlaceholder:
+    CATEGORY = f"{inputs.CATEGORY}/providers"
+    DESCRIPTION = (
+        "Stands in the negative's place for models without one, such as Flux: the provider's cfg then becomes the "
+        "positive's guidance value, and the model is evaluated once per step."
+    )
+    SEARCH_ALIASES = ["negative placeholder", "no negative", "flux guidance"]
+    RETURN_TYPES = ("CONDITIONING",)
+    OUTPUT_TOOLTIPS = ("For the negative of a basic_pipe, and for nothing else.",)
+    FUNCTION = "provide"
+
+    @classmethod
+    def INPUT_TYPES(cls) -> dict[str, Any]:
+        return {}
+
+    def provide(self) -> tuple[str]:
+        return (NO_NEGATIVE,)
+
+
+NODES = [
+    ("KSamplerProvider", "KSampler Provider", KSamplerProvider),
+    ("KSamplerAdvancedProvider", "KSampler Advanced Provider", KSamplerAdvancedProvider),
+    ("GITSSchedulerFuncProvider", "GITS Scheduler Func Provider", GITSSchedulerFuncProvider),
+    (
+        "ImpactNegativeConditioningPlaceholder",
+        "Negative Conditioning Placeholder",
+        ImpactNegativeConditioningPlaceholder,
+    ),
+]

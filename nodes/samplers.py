@@ -1,0 +1,413 @@
+"""The five sampler nodes. Each makes a job for an engine; class ids, inputs and their order are a promise."""
+
+import logging
+from typing import Any
+
+import nodes as host
+
+from ..regional import full, grid, stepwise
+from ..regional.job import Job, Options, Steps, regional_canvas, two_sampler_canvas
+from ..samplers.guided import Guidance
+from ..samplers.noise import MAX_SEED
+from ..samplers.providers import schedule_steps
+from ..samplers.recovery import FULL_RECOVERY, Recovery
+from . import inputs
+
+log = logging.getLogger(__name__)
+
+SECOND_SEED_MODES = ["ignore", "fixed", "seed+seed_2nd", "seed-seed_2nd", "increment", "decrement", "randomize"]
+# Where sums of two seeds wrap: other packs' seeds end here, and saved workflows rely on it.
+SEED_WRAP = 1125899906842624
+
+
+class RegionalSampler:
+    CATEGORY = inputs.CATEGORY
+    DESCRIPTION = (
+        "Samples one picture with a base and any number of regions, each with its own prompt, model, guidance and "
+        "sampler. The base may paint the first steps alone, to lay out the whole picture."
+    )
+    SEARCH_ALIASES = ["regional prompt", "region", "area prompt", "attention couple", "latent couple", "masked sampling"]
+    RETURN_TYPES = ("LATENT",)
+    OUTPUT_TOOLTIPS = ("The sampled latent, without noise_mask.",)
+    FUNCTION = "sample"
+
+    @classmethod
+    def INPUT_TYPES(cls) -> dict[str, Any]:
+        return {
+            "required": {
+                "seed": inputs.seed("Seed of the noise that the picture starts from.", control=True),
+                "seed_2nd": inputs.seed("Second seed, used as seed_2nd_mode says."),
+                "seed_2nd_mode": (
+                    SECOND_SEED_MODES,
+                    {
+                        "tooltip": "What happens to the noise after the base-only steps. ignore: it goes on. "
+                        "seed+seed_2nd and seed-seed_2nd: new noise from the sum or difference. fixed, increment, "
+                        "decrement, randomize: new noise from seed_2nd."
+                    },
+                ),
+                "steps": inputs.steps(),
+                "base_only_steps": (
+                    "INT",
+                    {
+                        "default": 2,
+                        "min": 0,
+                        "max": 10000,
+                        "tooltip": "Number of first steps that the base samples alone, without regions, to lay out the "
+                        "picture. 0 turns this off; as many as steps leaves none for the regions.",
+                    },
+                ),
+                "denoise": inputs.denoise(),
+                "samples": inputs.latent("The latent to sample."),
+                "base_sampler": inputs.step_sampler("Samples what no region covers, and the base-only steps."),
+                "regional_prompts": inputs.regional_prompts(),
+                "overlap_factor": inputs.overlap("mask pixels"),
+                "restore_latent": inputs.restore_latent(),
+                **inputs.recovery_inputs(),
+            },
+            "hidden": {"unique_id": "UNIQUE_ID"},
+        }
+
+    def sample(
+        self,
+        seed: int,
+        seed_2nd: int,
+        seed_2nd_mode: str,
+        steps: int,
+        base_only_steps: int,
+        denoise: float,
+        samples: dict[str, Any],
+        base_sampler: Any,
+        regional_prompts: Any,
+        overlap_factor: int,
+        restore_latent: bool,
+        additional_mode: str,
+        additional_sampler: str,
+        additional_sigma_ratio: float,
+        unique_id: str | None = None,
+    ) -> tuple[dict[str, Any]]:
+        owner = type(self).__name__
+        total = schedule_steps(steps, denoise, owner)
+        start = total - steps
+        if base_only_steps >= steps:
+            log.warning(
+                "%s: base_only_steps is %d of %d steps, so the base samples all of them and no region is painted; "
+                "lower it to leave steps for the regions.",
+                owner,
+                base_only_steps,
+                steps,
+            )
+        plan = Steps(
+            total,
+            start,
+            min(start + base_only_steps, total),
+            total,
+            total,
+            seed,
+            second_seed(seed, seed_2nd, seed_2nd_mode),
+            add_noise=True,
+            renoise=seed_2nd_mode != "ignore",
+        )
+        canvas = regional_canvas(samples, base_sampler, regional_prompts, overlap_factor, owner)
+        options = Options(Recovery(additional_mode, additional_sampler, additional_sigma_ratio), paste=restore_latent)
+        return (stepwise.run(Job(owner, canvas, plan, options, unique_id)),)
+
+
+class RegionalSamplerAdvanced:
+    CATEGORY = inputs.CATEGORY
+    DESCRIPTION = (
+        "RegionalSampler with KSamplerAdvanced's controls: which steps of the schedule are run, whether noise is added "
+        "at the start, and whether noise is left at the end."
+    )
+    SEARCH_ALIASES = ["regional prompt", "region", "area prompt", "masked sampling"]
+    RETURN_TYPES = ("LATENT",)
+    OUTPUT_TOOLTIPS = ("The sampled latent, without noise_mask.",)
+    FUNCTION = "sample"
+
+    @classmethod
+    def INPUT_TYPES(cls) -> dict[str, Any]:
+        return {
+            "required": {
+                "add_noise": inputs.switch(True, "Add the seed's noise before the first step. Disable it for a latent "
+                "that comes with leftover noise."),
+                "noise_seed": inputs.seed("Seed of the noise.", control=True),
+                "steps": inputs.steps(),
+                "start_at_step": (
+                    "INT",
+                    {
+                        "default": 0,
+                        "min": 0,
+                        "max": 10000,
+                        "tooltip": "First step of the schedule that is run. 0 is the start; at or past steps nothing "
+                        "is left to run and the latent is returned as it came.",
+                    },
+                ),
+                "end_at_step": (
+                    "INT",
+                    {
+                        "default": 10000,
+                        "min": 0,
+                        "max": 10000,
+                        "tooltip": "Step before which the run ends. Anything at or past steps means the schedule's end.",
+                    },
+                ),
+                "overlap_factor": inputs.overlap("mask pixels"),
+                "restore_latent": inputs.restore_latent(),
+                "return_with_leftover_noise": inputs.switch(
+                    False,
+                    "Leave the noise of the last step in the result, for another sampler to go on from. With "
+                    "restore_latent enabled the picture before the last step is returned, with its noise, either way.",
+                ),
+                "latent_image": inputs.latent("The latent to sample."),
+                "base_sampler": inputs.step_sampler("Samples what no region covers."),
+                "regional_prompts": inputs.regional_prompts(),
+                **inputs.recovery_inputs(),
+            },
+            "hidden": {"unique_id": "UNIQUE_ID"},
+        }
+
+    def sample(
+        self,
+        add_noise: bool,
+        noise_seed: int,
+        steps: int,
+        start_at_step: int,
+        end_at_step: int,
+        overlap_factor: int,
+        restore_latent: bool,
+        return_with_leftover_noise: bool,
+        latent_image: dict[str, Any],
+        base_sampler: Any,
+        regional_prompts: Any,
+        additional_mode: str,
+        additional_sampler: str,
+        additional_sigma_ratio: float,
+        unique_id: str | None = None,
+    ) -> tuple[dict[str, Any]]:
+        owner = type(self).__name__
+        end = min(steps, end_at_step)
+        if start_at_step >= steps:
+            log.warning(
+                "%s: start_at_step is %d of %d steps, so nothing is left to sample and the latent is returned as it "
+                "came; lower start_at_step.",
+                owner,
+                start_at_step,
+                steps,
+            )
+            end = start_at_step
+        elif start_at_step >= end:
+            raise ValueError(
+                f"{owner}: start_at_step ({start_at_step}) must be below end_at_step ({end_at_step}); "
+                "lower the first or raise the second."
+            )
+        plan = Steps(
+            steps,
+            start_at_step,
+            start_at_step,
+            max(end - 1, start_at_step),
+            end,
+            noise_seed,
+            noise_seed,
+            add_noise,
+            leave_noise=return_with_leftover_noise,
+        )
+        canvas = regional_canvas(latent_image, base_sampler, regional_prompts, overlap_factor, owner)
+        options = Options(Recovery(additional_mode, additional_sampler, additional_sigma_ratio), paste=restore_latent)
+        return (stepwise.run(Job(owner, canvas, plan, options, unique_id)),)
+
+
+class TwoAdvancedSamplersForMask:
+    CATEGORY = inputs.CATEGORY
+    DESCRIPTION = "Samples one picture with two samplers, step by step: one inside the mask, the other outside of it."
+    SEARCH_ALIASES = ["regional prompt", "masked sampling", "inpaint"]
+    RETURN_TYPES = ("LATENT",)
+    OUTPUT_TOOLTIPS = ("The sampled latent, without noise_mask.",)
+    FUNCTION = "sample"
+
+    @classmethod
+    def INPUT_TYPES(cls) -> dict[str, Any]:
+        return {
+            "required": {
+                "seed": inputs.seed("Seed of the noise that the picture starts from.", control=True),
+                "steps": inputs.steps(),
+                "denoise": inputs.denoise(),
+                "samples": inputs.latent("The latent to sample."),
+                "base_sampler": inputs.step_sampler("Samples what is outside the mask."),
+                "mask_sampler": inputs.step_sampler("Samples what is inside the mask."),
+                "mask": ("MASK", {"tooltip": "Where mask_sampler paints, of any size; resized to the latent."}),
+                "overlap_factor": inputs.overlap("latent pixels"),
+            },
+            "hidden": {"unique_id": "UNIQUE_ID"},
+        }
+
+    def sample(
+        self,
+        seed: int,
+        steps: int,
+        denoise: float,
+        samples: dict[str, Any],
+        base_sampler: Any,
+        mask_sampler: Any,
+        mask: Any,
+        overlap_factor: int,
+        unique_id: str | None = None,
+    ) -> tuple[dict[str, Any]]:
+        owner = type(self).__name__
+        total = schedule_steps(steps, denoise, owner)
+        start = total - steps
+        plan = Steps(total, start, start, total, total, seed, seed, add_noise=True)
+        canvas = two_sampler_canvas(samples, base_sampler, mask_sampler, mask, overlap_factor, owner)
+        options = Options(FULL_RECOVERY, paste=False, finish_regions=True)
+        return (stepwise.run(Job(owner, canvas, plan, options, unique_id)),)
+
+
+class TwoSamplersForMask:
+    CATEGORY = inputs.CATEGORY
+    DESCRIPTION = (
+        "Samples one picture with two whole runs: the first outside the mask, then the second, on its result, inside."
+    )
+    SEARCH_ALIASES = ["regional prompt", "masked sampling", "inpaint"]
+    RETURN_TYPES = ("LATENT",)
+    OUTPUT_TOOLTIPS = ("The sampled latent, without noise_mask.",)
+    FUNCTION = "sample"
+
+    @classmethod
+    def INPUT_TYPES(cls) -> dict[str, Any]:
+        return {
+            "required": {
+                "latent_image": inputs.latent("The latent to sample."),
+                "base_sampler": inputs.full_sampler("Samples what is outside the mask."),
+                "mask_sampler": inputs.full_sampler("Samples what is inside the mask, after base_sampler has finished."),
+                "mask": ("MASK", {"tooltip": "Where mask_sampler paints, of any size; resized to the latent."}),
+            },
+            "hidden": {"unique_id": "UNIQUE_ID"},
+        }
+
+    def sample(
+        self, latent_image: dict[str, Any], base_sampler: Any, mask_sampler: Any, mask: Any, unique_id: str | None = None
+    ) -> tuple[dict[str, Any]]:
+        return (full.run(latent_image, base_sampler, mask_sampler, mask, type(self).__name__, unique_id),)
+
+
+class MaskGridNKSamplersAdvanced:
+    CATEGORY = inputs.CATEGORY
+    DESCRIPTION = (
+        "KSamplerAdvanced in a grid: a tile of mask is laid over the canvas rows x columns times, and each cell gives "
+        "one latent of the batch that comes out. 8 pixels of the mask are one latent pixel."
+    )
+    SEARCH_ALIASES = ["mask grid", "grid sampler", "variations"]
+    RETURN_TYPES = ("LATENT",)
+    OUTPUT_TOOLTIPS = ("A batch of rows x columns latents, row by row; of a batch, all pictures of a cell together.",)
+    FUNCTION = "sample"
+
+    # What the host's own node says nothing about.
+    _TOOLTIPS = {
+        "model": "The model used for denoising the latent.",
+        "add_noise": "Add the seed's noise before the first step. Disable it for a latent with leftover noise.",
+        "noise_seed": "Seed of the noise; every cell of 'Fork then Sample' starts from the same.",
+        "steps": "Number of steps in the schedule.",
+        "cfg": "Guidance scale: how strongly the positive prompt is preferred to the negative. 1 turns it off.",
+        "sampler_name": "The sampling algorithm.",
+        "scheduler": "How sigma falls over the steps.",
+        "positive": "What should be in the picture.",
+        "negative": "What should not be in the picture.",
+        "latent_image": "The latent to sample; width and height are those of the mask times columns and rows.",
+        "start_at_step": "First step of the schedule that is run. 0 is the start.",
+        "end_at_step": "Step before which the run ends. Anything at or past steps means the schedule's end.",
+        "return_with_leftover_noise": "Leave the noise of the last step in the result, for another sampler.",
+    }
+
+    @classmethod
+    def INPUT_TYPES(cls) -> dict[str, Any]:
+        declared = host.KSamplerAdvanced.INPUT_TYPES()["required"]
+        copied = {
+            name: (kind, {"tooltip": cls._TOOLTIPS.get(name, name), **(options[0] if options else {})})
+            for name, (kind, *options) in declared.items()
+        }
+        return {
+            "required": {
+                **copied,
+                "mask": (
+                    "IMAGE",
+                    {"tooltip": "The tile: white is sampled. Its first picture's first channel counts. Its size times "
+                    "columns and rows must be the latent's size in pixels."},
+                ),
+                "rows": ("INT", {"default": 1, "min": 1, "max": 16, "tooltip": "Number of rows of the grid."}),
+                "columns": ("INT", {"default": 3, "min": 1, "max": 16, "tooltip": "Number of columns of the grid."}),
+                "mode": (
+                    grid.MODES,
+                    {"tooltip": "Sample then Fork: one run with the tile in every cell; each output takes one cell from "
+                    "it. Fork then Sample: one run for each cell, with the tile in that cell alone."},
+                ),
+            },
+            "hidden": {"unique_id": "UNIQUE_ID"},
+        }
+
+    def sample(
+        self,
+        model: Any,
+        add_noise: str,
+        noise_seed: int,
+        steps: int,
+        cfg: float,
+        sampler_name: str,
+        scheduler: str,
+        positive: Any,
+        negative: Any,
+        latent_image: dict[str, Any],
+        start_at_step: int,
+        end_at_step: int,
+        return_with_leftover_noise: str,
+        mask: Any,
+        rows: int,
+        columns: int,
+        mode: str,
+        unique_id: str | None = None,
+    ) -> tuple[dict[str, Any]]:
+        run = grid.GridRun(
+            Guidance(model, positive, negative, cfg),
+            sampler_name,
+            scheduler,
+            steps,
+            start_at_step,
+            end_at_step,
+            add_noise == "enable",
+            noise_seed,
+            return_with_leftover_noise == "enable",
+            rows,
+            columns,
+            mode,
+            unique_id,
+        )
+        return (grid.run(latent_image, mask, run, "MaskGrid N KSamplers Advanced"),)
+
+
+class DeprecatedMaskGridNKSamplersAdvanced(MaskGridNKSamplersAdvanced):
+    DEPRECATED = True
+    DESCRIPTION = f"The old name of MaskGrid N KSamplers Advanced. {MaskGridNKSamplersAdvanced.DESCRIPTION}"
+
+
+def second_seed(seed: int, second: int, mode: str) -> int:
+    """The seed of the regional steps; sums and differences wrap once at SEED_WRAP, as in other packs."""
+    if mode == "ignore":
+        return seed
+    if mode == "seed+seed_2nd":
+        total = seed + second
+        return (total - SEED_WRAP if total > SEED_WRAP else total) % (MAX_SEED + 1)
+    if mode == "seed-seed_2nd":
+        total = seed - second
+        return (total + SEED_WRAP if total < 0 else total) % (MAX_SEED + 1)
+    return second
+
+
+NODES = [
+    ("RegionalSampler", "Regional Sampler", RegionalSampler),
+    ("RegionalSamplerAdvanced", "Regional Sampler (Advanced)", RegionalSamplerAdvanced),
+    ("TwoSamplersForMask", "Two Samplers for Mask", TwoSamplersForMask),
+    ("TwoAdvancedSamplersForMask", "Two Advanced Samplers for Mask", TwoAdvancedSamplersForMask),
+    ("MaskGrid N KSamplers Advanced", "MaskGrid N KSamplers Advanced", MaskGridNKSamplersAdvanced),
+    (
+        "MaskGridNKSamplersAdvanced",
+        "MaskGrid N KSamplers Advanced (old name)",
+        DeprecatedMaskGridNKSamplersAdvanced,
+    ),
+]

@@ -1,0 +1,1 @@
+"""The engines: they sample one canvas with a base and its regions."""

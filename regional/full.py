@@ -1,0 +1,36 @@
+"""TwoSamplersForMask: two whole runs, the first where the mask is not exactly 1, the second on its result in the mask."""
+
+from ..masks.convert import as_mask, check_batch
+from ..masks.shape import resize
+from ..samplers import latents
+from ..samplers.latents import Latent
+from ..samplers.providers import FullSampler, KSamplerObject, check_full_sampler
+from ..samplers.session import Session
+from .job import check_latent, check_models
+
+
+def run(latent: Latent, base: object, inside: object, mask: object, owner: str, node_id: str | None = None) -> Latent:
+    """Sample the LATENT with both; returns its other keys without `noise_mask`."""
+    base = check_full_sampler(base, f"{owner}, base_sampler")
+    inside = check_full_sampler(inside, f"{owner}, mask_sampler")
+    check_models(base, inside, f"{owner}, mask_sampler")
+    latent = latents.fit(check_latent(latent, owner), base.params[0])
+    samples = latent["samples"]
+    own = as_mask(mask, owner)
+    check_batch(own, samples.shape[0], owner)
+    size = (samples.shape[-2], samples.shape[-1])
+    session = Session(_steps(base) + _steps(inside), node_id)
+    latent = _call(base, latents.with_mask(latent, resize((own != 1).float(), size)), session)
+    latent = _call(inside, latents.with_mask(latents.without_mask(latent), resize(own, size)), session)
+    return latents.without_mask(latent)
+
+
+def _steps(sampler: FullSampler) -> int:
+    return sampler.steps if isinstance(sampler, KSamplerObject) else 1
+
+
+def _call(sampler: FullSampler, latent: Latent, session: Session) -> Latent:
+    if isinstance(sampler, KSamplerObject):
+        return sampler.sample(latent, session=session)
+    with session.steps(1):
+        return sampler.sample(latent)

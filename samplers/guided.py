@@ -1,0 +1,96 @@
+"""One sampling call over given sigmas: the host's CFGGuider on a latent, with mask, noise, preview and interrupt."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import comfy.model_management
+import comfy.samplers
+import node_helpers
+import torch
+
+from .session import Callback
+
+# What stands in the negative's place for models that take none (Flux and its kin).
+NO_NEGATIVE = "NegativePlaceholder"
+
+
+class InterruptibleGuider(comfy.samplers.CFGGuider):
+    """The host's guider, which also looks for an interrupt before each model call: samplers report only whole steps."""
+
+    def predict_noise(self, *args: Any, **kwargs: Any) -> Any:
+        comfy.model_management.throw_exception_if_processing_interrupted()
+        return super().predict_noise(*args, **kwargs)
+
+
+@dataclass(frozen=True, eq=False)
+class Guidance:
+    """A model with its prompts. `negative` is a CONDITIONING or NO_NEGATIVE: then cfg is the positive's `guidance`."""
+
+    model: Any
+    positive: Any
+    negative: Any
+    cfg: float
+
+    def guider(self) -> Any:
+        guider = InterruptibleGuider(self.model)
+        if isinstance(self.negative, str):
+            positive = node_helpers.conditioning_set_values(self.positive, {"guidance": self.cfg})
+            guider.inner_set_conds({"positive": positive})
+        else:
+            guider.set_conds(self.positive, self.negative)
+            guider.set_cfg(self.cfg)
+        return guider
+
+
+@dataclass(frozen=True, eq=False)
+class Sampled:
+    """`samples`: the sampler's result (noisy if the sigmas end above 0); `denoised`: the last denoised prediction.
+
+    Both shaped like the latent, in the latent's own scale, on the host's intermediate device.
+    """
+
+    samples: torch.Tensor
+    denoised: torch.Tensor
+
+
+def sample(
+    guidance: Guidance,
+    sampler: Any,
+    sigmas: torch.Tensor,
+    latent: dict[str, Any],
+    noise: torch.Tensor | None,
+    seed: int,
+    callback: Callback | None = None,
+) -> Sampled:
+    """Run `sampler` (a SAMPLER) over `sigmas` on the latent, inside its `noise_mask` if it has one.
+
+    `noise` None adds none. The latent is not changed.
+    """
+    samples = latent["samples"]
+    if len(sigmas) < 2:
+        return Sampled(samples, samples)
+    if noise is None:
+        noise = torch.zeros(samples.shape, dtype=samples.dtype)
+    denoised: torch.Tensor | None = None
+
+    def remember(step: int, x0: torch.Tensor, x: torch.Tensor, total_steps: int) -> None:
+        nonlocal denoised
+        denoised = x0
+        if callback is not None:
+            callback(step, x0, x, total_steps)
+
+    out = guidance.guider().sample(
+        noise,
+        samples,
+        sampler,
+        sigmas,
+        denoise_mask=latent.get("noise_mask"),
+        callback=remember,
+        disable_pbar=True,  # The session shows one bar for all calls.
+        seed=seed,
+    )
+    device, dtype = comfy.model_management.intermediate_device(), comfy.model_management.intermediate_dtype()
+    out = out.to(device=device, dtype=dtype)
+    if denoised is None:
+        return Sampled(out, out)
+    return Sampled(out, guidance.model.model.process_latent_out(denoised.to(device)).to(dtype=dtype))

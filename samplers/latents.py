@@ -1,0 +1,45 @@
+"""What is done to LATENT dicts (`samples`: (B, C, h, w) or (B, C, frames, h, w)). All of it copies."""
+
+from typing import Any
+
+import comfy.sample
+import comfy.sampler_helpers
+import torch
+from comfy_extras.nodes_mask import LatentCompositeMasked
+
+Latent = dict[str, Any]
+
+
+def fit(latent: Latent, model: Any) -> Latent:
+    """A shallow copy whose samples, if empty, have the model's channel count and dimensions."""
+    samples = comfy.sample.fix_empty_latent_channels(
+        model, latent["samples"], latent.get("downscale_ratio_spacial"), latent.get("downscale_ratio_temporal")
+    )
+    return {**latent, "samples": samples}
+
+
+def without_mask(latent: Latent) -> Latent:
+    """A shallow copy without `noise_mask`."""
+    return {key: value for key, value in latent.items() if key != "noise_mask"}
+
+
+def with_mask(latent: Latent, mask: torch.Tensor) -> Latent:
+    """A shallow copy with the (B, h, w) mask as its `noise_mask`."""
+    # The host reads a 3-D mask of a video latent as frames, so say there that these are pictures of a batch.
+    video = latent["samples"].ndim == 5
+    return {**latent, "noise_mask": mask[:, None, None] if video else mask}
+
+
+def mask_of(latent: Latent) -> torch.Tensor | None:
+    """The `noise_mask` as the host will use it: shaped like the samples, on their device; None without one."""
+    if "noise_mask" not in latent:
+        return None
+    samples = latent["samples"]
+    mask: torch.Tensor = comfy.sampler_helpers.prepare_mask(latent["noise_mask"], samples.shape, samples.device)
+    return mask
+
+
+def paste(destination: Latent, source: Latent, mask: torch.Tensor) -> Latent:
+    """`source` over `destination` where the mask is 1, by the core's LatentCompositeMasked; keys of `destination`."""
+    out: Latent = LatentCompositeMasked.execute(destination, source, 0, 0, False, mask).result[0]
+    return out

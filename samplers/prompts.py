@@ -1,0 +1,58 @@
+"""The objects on a REGIONAL_PROMPTS socket (a list of them). Those of ComfyUI-Impact-Pack have the same methods."""
+
+from dataclasses import dataclass
+from typing import Any, Protocol, runtime_checkable
+
+import comfy.sample
+import torch
+
+from ..masks.shape import grow, resize
+from .noise import mix
+
+
+@runtime_checkable
+class RegionalPromptLike(Protocol):
+    """What a regional prompt must have."""
+
+    @property
+    def mask(self) -> torch.Tensor: ...
+
+    @property
+    def sampler(self) -> Any: ...
+
+    def get_mask_erosion(self, factor: int) -> torch.Tensor: ...
+
+    def touch_noise(self, noise: torch.Tensor) -> torch.Tensor: ...
+
+
+@dataclass(frozen=True)
+class Variation:
+    """How a region's noise differs from the picture's: mixed with the noise of `seed` by `strength` 0..1."""
+
+    seed: int = 0
+    strength: float = 0.0
+    method: str = "linear"
+
+
+@dataclass(frozen=True, eq=False)
+class RegionalPromptObject:
+    """One region: where (`mask`: (H, W), or (B, H, W) with one for each picture) and with which KSAMPLER_ADVANCED."""
+
+    mask: torch.Tensor
+    sampler: Any
+    variation: Variation = Variation()
+
+    def get_mask_erosion(self, factor: int) -> torch.Tensor:
+        """The rounded mask, grown by a box of `factor` mask pixels, (B, 1, H, W). The name is other packs'."""
+        mask = self.mask if self.mask.ndim == 3 else self.mask[None]
+        return grow(mask, factor)[:, None]
+
+    def touch_noise(self, noise: torch.Tensor) -> torch.Tensor:
+        """The noise (B, C, ..., h, w), varied where the mask, resized to the latent, is exactly 1. Never in place."""
+        if self.variation.strength <= 0.0:
+            return noise
+        mask = self.mask if self.mask.ndim == 3 else self.mask[None]
+        inside = (resize(mask, (noise.shape[-2], noise.shape[-1])) == 1).to(noise.device)
+        other = comfy.sample.prepare_noise(noise, self.variation.seed)
+        mixed = mix(noise, other, self.variation.strength, self.variation.method)
+        return torch.where(inside.reshape(-1, *[1] * (noise.ndim - 3), *inside.shape[-2:]), mixed, noise)

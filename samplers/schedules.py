@@ -1,0 +1,71 @@
+"""Sigma schedules: the host's by name, four more names, and SCHEDULER_FUNC objects. Unit: sigma, descending."""
+
+from collections.abc import Callable
+from typing import Any
+
+import comfy.samplers
+import torch
+from comfy_extras.nodes_align_your_steps import AlignYourStepsScheduler
+from comfy_extras.nodes_gits import GITSScheduler
+
+SchedulerFunc = Callable[[Any, str, int], torch.Tensor]
+
+
+def gits(coeff: float, steps: int, denoise: float = 1.0) -> torch.Tensor:
+    """The host's GITS schedule for `steps` steps, its last round(steps * denoise) of them."""
+    return _only(GITSScheduler.execute(coeff, steps, denoise))
+
+
+def _align_your_steps(model_type: str, steps: int) -> torch.Tensor:
+    return _only(AlignYourStepsScheduler.execute(model_type, steps, 1.0))
+
+
+def _only(output: Any) -> torch.Tensor:
+    sigmas: torch.Tensor = output.result[0]
+    return sigmas
+
+
+_EXTRA: dict[str, Callable[[int], torch.Tensor]] = {
+    "AYS SDXL": lambda steps: _align_your_steps("SDXL", steps),
+    "AYS SD1": lambda steps: _align_your_steps("SD1", steps),
+    "AYS SVD": lambda steps: _align_your_steps("SVD", steps),
+    "GITS[coeff=1.2]": lambda steps: gits(1.2, steps),
+}
+
+
+def scheduler_names() -> list[str]:
+    """The names for a scheduler combo: the host's, then the extra ones."""
+    return [*comfy.samplers.KSampler.SCHEDULERS, *_EXTRA]
+
+
+def make_sigmas(
+    model: Any, scheduler: str, sampler_name: str, steps: int, scheduler_func: SchedulerFunc | None = None
+) -> torch.Tensor:
+    """Return the whole schedule for `steps` steps, (steps + 1,) on the CPU for nearly all schedulers.
+
+    Samplers that the host runs without their penultimate sigma (dpm_2, uni_pc, ...) get steps + 1 and lose it;
+    `sampler_name` is "" for a SAMPLER object, which has no name. A `scheduler_func` gives its sigmas as they are.
+    """
+    if scheduler_func is not None:
+        return scheduler_func(model, sampler_name, steps).to("cpu")
+    discard = sampler_name in comfy.samplers.KSampler.DISCARD_PENULTIMATE_SIGMA_SAMPLERS
+    steps += discard
+    if scheduler in _EXTRA:
+        sigmas = _EXTRA[scheduler](steps)
+    else:
+        sigmas = comfy.samplers.calculate_sigmas(model.get_model_object("model_sampling"), scheduler, steps)
+    if discard:
+        sigmas = torch.cat([sigmas[:-2], sigmas[-1:]])
+    return sigmas.to("cpu")
+
+
+def cut(sigmas: torch.Tensor, start: int, end: int, leave_noise: bool) -> torch.Tensor:
+    """Return a copy of the steps `start`..`end` of a schedule; empty when nothing is left to sample.
+
+    Without `leave_noise` a cut that ends before the schedule does ends in sigma 0 all the same.
+    """
+    last = min(end, len(sigmas) - 1)
+    part = sigmas[: last + 1].clone()
+    if not leave_noise and last < len(sigmas) - 1:
+        part[-1] = 0.0
+    return part[start:] if start < last else part[:0]
