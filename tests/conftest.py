@@ -5,6 +5,7 @@ from pathlib import Path
 
 import host
 import pytest
+import torch
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "scripts"))
 _pack = host.boot()
@@ -13,3 +14,9 @@ _pack = host.boot()
 @pytest.fixture(scope="session")
 def pack():
     return _pack
+
+
+@pytest.fixture(autouse=True)
+def as_the_server_runs_nodes():
+    with torch.inference_mode():
+        yield
