@@ -21,7 +21,7 @@ def grow(mask: torch.Tensor, factor: int) -> torch.Tensor:
     """Return the rounded (B, H, W) mask, dilated by a box of `factor` x `factor` pixels of its own; 0 and 1 only round.
 
     A pixel is 1 where any rounded pixel of the box around it is 1. The box of an even factor reaches one pixel further
-    to the left and up, as the convolution with padding ceil((factor - 1) / 2) cut back to size gives it.
+    to the left and up, as a convolution with padding ceil((factor - 1) / 2), cut back to size, gives it.
     Max pooling of a 0/1 mask equals that convolution clamped to 0..1, and does not slow down with the box's area.
     """
     solid = mask.round()
@@ -33,7 +33,7 @@ def grow(mask: torch.Tensor, factor: int) -> torch.Tensor:
 
 
 def box_max(mask: torch.Tensor, before: int, after: int) -> torch.Tensor:
-    """Maximum of (B, H, W) over the box from `before` pixels left and up to `after` pixels right and down of a pixel."""
+    """Maximum of (B, H, W) over the box from `before` pixels left and up to `after` pixels right and down."""
     out = mask.unsqueeze(1)
     # One axis at a time: the box is separable. Outside the picture there is nothing (0).
     for axis in (-1, -2):

@@ -50,7 +50,8 @@ def pipe_guidance(pipe: object, cfg: float, owner: str) -> Guidance:
     model, _, _, positive, negative = check_pipe(pipe, owner)
     if not hasattr(model, "get_model_object"):
         raise TypeError(
-            f"{owner}: the basic_pipe's model should be a MODEL, it is {type(model).__name__}; connect one to ToBasicPipe."
+            f"{owner}: the basic_pipe's model should be a MODEL, it is {type(model).__name__}; "
+            "connect one to ToBasicPipe."
         )
     for name, value in (("positive", positive), ("negative", negative)):
         if isinstance(value, list) or (name == "negative" and value == NO_NEGATIVE):
@@ -149,8 +150,8 @@ class RegionalPrompt:
                 "mask": (
                     "MASK",
                     {
-                        "tooltip": "Where the region is, of any size; white is inside. One mask, or one for each picture "
-                        "of the batch. An empty mask leaves the region out."
+                        "tooltip": "Where the region is, of any size; white is inside. One mask, or one for each "
+                        "picture of the batch. An empty mask leaves the region out."
                     },
                 ),
                 "advanced_sampler": inputs.step_sampler("Paints the region."),

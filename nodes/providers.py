@@ -5,7 +5,7 @@ from typing import Any
 import comfy.samplers
 import torch
 
-from ..samplers.guided import NO_NEGATIVE, Guidance
+from ..samplers.guided import NO_NEGATIVE
 from ..samplers.providers import KSamplerAdvancedObject, KSamplerObject
 from ..samplers.schedules import SchedulerFunc, gits, scheduler_names
 from . import inputs
@@ -18,7 +18,8 @@ def _sampler_name() -> inputs.Declaration:
 
 def _scheduler() -> inputs.Declaration:
     return scheduler_names(), {
-        "tooltip": "How sigma falls over the steps. AYS and GITS are tuned for SD1, SDXL and SVD; the rest fit any model."
+        "tooltip": "How sigma falls over the steps. AYS and GITS are tuned for SD1, SDXL and SVD; the others fit any "
+        "model."
     }
 
 

@@ -26,7 +26,14 @@ class RegionalSampler:
         "Samples one picture with a base and any number of regions, each with its own prompt, model, guidance and "
         "sampler. The base may paint the first steps alone, to lay out the whole picture."
     )
-    SEARCH_ALIASES = ["regional prompt", "region", "area prompt", "attention couple", "latent couple", "masked sampling"]
+    SEARCH_ALIASES = [
+        "regional prompt",
+        "region",
+        "area prompt",
+        "attention couple",
+        "latent couple",
+        "masked sampling",
+    ]
     RETURN_TYPES = ("LATENT",)
     OUTPUT_TOOLTIPS = ("The sampled latent, without noise_mask.",)
     FUNCTION = "sample"
@@ -127,8 +134,11 @@ class RegionalSamplerAdvanced:
     def INPUT_TYPES(cls) -> dict[str, Any]:
         return {
             "required": {
-                "add_noise": inputs.switch(True, "Add the seed's noise before the first step. Disable it for a latent "
-                "that comes with leftover noise."),
+                "add_noise": inputs.switch(
+                    True,
+                    "Add the seed's noise before the first step. Disable it for a latent "
+                    "that comes with leftover noise.",
+                ),
                 "noise_seed": inputs.seed("Seed of the noise.", control=True),
                 "steps": inputs.steps(),
                 "start_at_step": (
@@ -147,7 +157,7 @@ class RegionalSamplerAdvanced:
                         "default": 10000,
                         "min": 0,
                         "max": 10000,
-                        "tooltip": "Step before which the run ends. Anything at or past steps means the schedule's end.",
+                        "tooltip": "Step before which the run ends. At or past steps it is the schedule's end.",
                     },
                 ),
                 "overlap_factor": inputs.overlap("mask pixels"),
@@ -276,14 +286,21 @@ class TwoSamplersForMask:
             "required": {
                 "latent_image": inputs.latent("The latent to sample."),
                 "base_sampler": inputs.full_sampler("Samples what is outside the mask."),
-                "mask_sampler": inputs.full_sampler("Samples what is inside the mask, after base_sampler has finished."),
+                "mask_sampler": inputs.full_sampler(
+                    "Samples what is inside the mask, after base_sampler has finished."
+                ),
                 "mask": ("MASK", {"tooltip": "Where mask_sampler paints, of any size; resized to the latent."}),
             },
             "hidden": {"unique_id": "UNIQUE_ID"},
         }
 
     def sample(
-        self, latent_image: dict[str, Any], base_sampler: Any, mask_sampler: Any, mask: Any, unique_id: str | None = None
+        self,
+        latent_image: dict[str, Any],
+        base_sampler: Any,
+        mask_sampler: Any,
+        mask: Any,
+        unique_id: str | None = None,
     ) -> tuple[dict[str, Any]]:
         return (full.run(latent_image, base_sampler, mask_sampler, mask, type(self).__name__, unique_id),)
 
@@ -328,15 +345,19 @@ class MaskGridNKSamplersAdvanced:
                 **copied,
                 "mask": (
                     "IMAGE",
-                    {"tooltip": "The tile: white is sampled. Its first picture's first channel counts. Its size times "
-                    "columns and rows must be the latent's size in pixels."},
+                    {
+                        "tooltip": "The tile: white is sampled. Its first picture's first channel counts. Its size "
+                        "times columns and rows must be the latent's size in pixels."
+                    },
                 ),
                 "rows": ("INT", {"default": 1, "min": 1, "max": 16, "tooltip": "Number of rows of the grid."}),
                 "columns": ("INT", {"default": 3, "min": 1, "max": 16, "tooltip": "Number of columns of the grid."}),
                 "mode": (
                     grid.MODES,
-                    {"tooltip": "Sample then Fork: one run with the tile in every cell; each output takes one cell from "
-                    "it. Fork then Sample: one run for each cell, with the tile in that cell alone."},
+                    {
+                        "tooltip": "Sample then Fork: one run with the tile in every cell; each output takes one cell "
+                        "from it. Fork then Sample: one run for each cell, with the tile in that cell alone."
+                    },
                 ),
             },
             "hidden": {"unique_id": "UNIQUE_ID"},

@@ -1,4 +1,4 @@
-"""TwoSamplersForMask: two whole runs, the first where the mask is not exactly 1, the second on its result in the mask."""
+"""TwoSamplersForMask: two whole runs, one where the mask is not exactly 1, the second on its result in the mask."""
 
 from ..masks.convert import as_mask, check_batch
 from ..masks.shape import resize

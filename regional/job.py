@@ -12,7 +12,7 @@ from ..masks.shape import grow, outside_all, resize
 from ..samplers import latents
 from ..samplers.latents import Latent
 from ..samplers.prompts import RegionalPromptLike
-from ..samplers.providers import StepSampler, check_step_sampler
+from ..samplers.providers import FollowingSampler, StepSampler, as_own, check_step_sampler
 from ..samplers.recovery import Recovery
 
 log = logging.getLogger(__name__)
@@ -20,11 +20,15 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, eq=False)
 class Region:
-    """One region on the latent. Both masks are (B or 1, h, w) float32 at latent size."""
+    """One region. `mask` (B or 1, H, W) is its own, at its own size; `grown` (B or 1, h, w) is rounded, grown by the
+    overlap and at latent size; `ring` is the overlap in latent pixels, (y, x). All float32 on the CPU.
+    """
 
     name: str
     sampler: StepSampler
+    mask: torch.Tensor
     grown: torch.Tensor
+    ring: tuple[float, float]
     prompt: RegionalPromptLike | None = None
 
 
@@ -112,6 +116,8 @@ def regional_canvas(latent: Latent, base: object, prompts: object, overlap: int,
                 f"{where}: a regional prompt was expected, {type(prompt).__name__} came; connect a RegionalPrompt."
             )
         sampler = check_step_sampler(prompt.sampler, where)
+        if isinstance(sampler, FollowingSampler):
+            sampler = sampler.after(as_own(base, f"{owner}, base_sampler"))
         check_models(base, sampler, where)
         mask = as_mask(prompt.mask, where)
         check_batch(mask, batch, where)
@@ -120,7 +126,8 @@ def regional_canvas(latent: Latent, base: object, prompts: object, overlap: int,
             continue
         own.append(mask)
         grown = as_mask(prompt.get_mask_erosion(overlap), where)
-        regions.append(Region(name, sampler, resize(grown, size), prompt))
+        ring = latent_pixels(overlap, mask, size)
+        regions.append(Region(name, sampler, mask, resize(grown, size), ring, prompt))
     outside = resize(outside_all(own), size) if own else torch.ones((1, *size))
     return Canvas(latent, base, tuple(regions), outside)
 
@@ -137,7 +144,13 @@ def two_sampler_canvas(latent: Latent, base: object, inside: object, mask: objec
     own = as_mask(mask, owner)
     check_batch(own, batch, owner)
     outside = resize((own != 1).float(), size)
-    return Canvas(latent, base, (Region("mask_sampler", inside, grow(resize(own, size), overlap)),), outside)
+    region = Region("mask_sampler", inside, own, grow(resize(own, size), overlap), (float(overlap),) * 2)
+    return Canvas(latent, base, (region,), outside)
+
+
+def latent_pixels(pixels: float, mask: torch.Tensor, size: tuple[int, int]) -> tuple[float, float]:
+    """A length in pixels of `mask` (B, H, W) in latent pixels, along (y, x), for a latent of `size` = (h, w)."""
+    return pixels * size[0] / mask.shape[-2], pixels * size[1] / mask.shape[-1]
 
 
 def check_models(base: Any, region: Any, where: str) -> None:

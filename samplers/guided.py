@@ -31,14 +31,21 @@ class Guidance:
     negative: Any
     cfg: float
 
+    @property
+    def scale(self) -> float:
+        """The guidance scale of cond against uncond: cfg, or 1 for a model without a negative."""
+        return 1.0 if isinstance(self.negative, str) else self.cfg
+
+    def conds(self) -> dict[str, Any]:
+        """The CONDITIONINGs by the names that the host's guiders know."""
+        if isinstance(self.negative, str):
+            return {"positive": node_helpers.conditioning_set_values(self.positive, {"guidance": self.cfg})}
+        return {"positive": self.positive, "negative": self.negative}
+
     def guider(self) -> Any:
         guider = InterruptibleGuider(self.model)
-        if isinstance(self.negative, str):
-            positive = node_helpers.conditioning_set_values(self.positive, {"guidance": self.cfg})
-            guider.inner_set_conds({"positive": positive})
-        else:
-            guider.set_conds(self.positive, self.negative)
-            guider.set_cfg(self.cfg)
+        guider.inner_set_conds(self.conds())
+        guider.set_cfg(self.scale)
         return guider
 
 

@@ -1,6 +1,7 @@
 """Noise: of a whole run, of one step, and mixtures. All of it from explicit seeds."""
 
 import functools
+import math
 from typing import Any
 
 import comfy.sample
@@ -33,7 +34,7 @@ def step_seed(seed: int, step: int) -> int:
 
 
 def sampler_object(name: str, schedule: torch.Tensor, seed: int) -> Any:
-    """The host's sampler `name`; NOISE_PATH_SAMPLERS draw their noise from one path over all of `schedule`, of `seed`."""
+    """The host's sampler `name`; NOISE_PATH_SAMPLERS draw noise from the one path of `seed` over all of `schedule`."""
     sampler = comfy.samplers.sampler_object(name)
     if name not in NOISE_PATH_SAMPLERS:
         return sampler
@@ -55,8 +56,8 @@ def mix(noise: torch.Tensor, other: torch.Tensor, strength: float, method: str) 
     linear: ((1 - t) a + t b) / sqrt((1 - t)^2 + t^2). slerp: on the great circle, per batch item over all its values.
     """
     if method == "linear":
-        mixed = (1.0 - strength) * noise + strength * other
-        return mixed / ((1.0 - strength) ** 2 + strength**2) ** 0.5
+        spread = math.hypot(1.0 - strength, strength)
+        return ((1.0 - strength) * noise + strength * other) / spread
     if method != "slerp":
         raise ValueError(f"variation_method: linear or slerp was expected, {method!r} came.")
     a, b = noise.flatten(1), other.flatten(1)

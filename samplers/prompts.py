@@ -52,7 +52,8 @@ class RegionalPromptObject:
         if self.variation.strength <= 0.0:
             return noise
         mask = self.mask if self.mask.ndim == 3 else self.mask[None]
-        inside = (resize(mask, (noise.shape[-2], noise.shape[-1])) == 1).to(noise.device)
+        # Exactly 1, but for the rounding of the resize.
+        inside = (resize(mask, (noise.shape[-2], noise.shape[-1])) > 1.0 - 1e-6).to(noise.device)
         other = comfy.sample.prepare_noise(noise, self.variation.seed)
         mixed = mix(noise, other, self.variation.strength, self.variation.method)
         return torch.where(inside.reshape(-1, *[1] * (noise.ndim - 3), *inside.shape[-2:]), mixed, noise)

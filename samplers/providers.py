@@ -1,8 +1,7 @@
 """The objects on KSAMPLER and KSAMPLER_ADVANCED sockets. Those of ComfyUI-Impact-Pack have the same methods."""
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol, runtime_checkable
 
 import torch
@@ -14,6 +13,7 @@ from .latents import Latent
 from .recovery import FULL_RECOVERY, Recovery, passes
 from .schedules import SchedulerFunc, cut
 from .session import Session
+
 
 @runtime_checkable
 class StepSampler(Protocol):
@@ -97,9 +97,7 @@ class KSamplerAdvancedObject:
         with session.steps(span):
             for one in passes(name, recovery):
                 pass_name = one.sampler_name or name
-                schedule = session.sigmas(
-                    self.guidance.model, self.scheduler, pass_name, steps, self.scheduler_func
-                )
+                schedule = session.sigmas(self.guidance.model, self.scheduler, pass_name, steps, self.scheduler_func)
                 sigmas = cut(schedule, start_at_step, end_at_step, return_with_leftover_noise)
                 if len(sigmas) < 2:
                     continue
@@ -131,8 +129,30 @@ class KSamplerAdvancedObject:
     @staticmethod
     def _draw_seed(sampler: Any, seed: int, start: int, end: int) -> int:
         # ddim seeds its inpainting noise with it, which must stay the same noise in all steps.
-        keeps = getattr(sampler, "inpaint_options", {}).get("random", False)
+        keeps: bool = getattr(sampler, "inpaint_options", {}).get("random", False)
         return seed if keeps or end - start != 1 else noises.step_seed(seed, start)
+
+
+@dataclass(frozen=True, eq=False)
+class FollowingSampler:
+    """A region's own model and prompts; sampler and schedule are those of whatever base it is sampled with."""
+
+    guidance: Guidance
+
+    @property
+    def params(self) -> tuple[Any, ...]:
+        """As KSamplerAdvancedObject's, with nothing in the place of sampler and schedule."""
+        g = self.guidance
+        return g.model, g.cfg, None, None, g.positive, g.negative, 1.0
+
+    def after(self, base: KSamplerAdvancedObject) -> KSamplerAdvancedObject:
+        return replace(base, guidance=self.guidance)
+
+    def sample_advanced(self, *_: Any, **__: Any) -> Latent:
+        raise TypeError(
+            "This region comes from RegionalPromptFromConditioning, which takes its sampler from the base; only this "
+            "pack's own sampler nodes know the base: use them, or make the region with RegionalPrompt."
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -186,6 +206,26 @@ def check_step_sampler(value: object, owner: str) -> StepSampler:
             f"{owner}: a KSAMPLER_ADVANCED was expected, {_kind(value)} came; connect a KSamplerAdvancedProvider."
         )
     return value
+
+
+def as_own(sampler: StepSampler, owner: str) -> KSamplerAdvancedObject:
+    """The sampler as one of this pack's: another pack's is read from its `params`, sampler_opt and scheduler_func."""
+    if isinstance(sampler, KSamplerAdvancedObject):
+        return sampler
+    if len(sampler.params) < 6:
+        raise TypeError(
+            f"{owner}: the parameters (model, cfg, sampler_name, scheduler, positive, negative) of its sampler were "
+            f"expected, {len(sampler.params)} came; connect a KSamplerAdvancedProvider, or choose the stepwise engine."
+        )
+    model, cfg, sampler_name, scheduler, positive, negative, *factor = sampler.params
+    return KSamplerAdvancedObject(
+        Guidance(model, positive, negative, cfg),
+        sampler_name,
+        scheduler,
+        factor[0] if factor else 1.0,
+        getattr(sampler, "sampler_opt", None),
+        getattr(sampler, "scheduler_func", None),
+    )
 
 
 def check_full_sampler(value: object, owner: str) -> FullSampler:

@@ -1,6 +1,7 @@
 """The step-wise engine beyond the reference cases: shapes, devices, what it must not change, and what it refuses."""
 
 import copy
+import itertools
 
 import comfy.latent_formats
 import comfy.samplers
@@ -55,7 +56,7 @@ def test_each_region_gets_its_own_prompt_at_its_place_in_a_non_square_picture(ki
 
 
 def test_transposing_the_inputs_transposes_the_result():
-    """Nothing swaps width and height. Odd growth, since a box of even size reaches further up and left, on both axes."""
+    """Nothing swaps width and height. Odd growth, since a box of even size reaches further up and left."""
 
     def run(flip):
         turn = (lambda t: t.transpose(-1, -2).contiguous()) if flip else (lambda t: t)
@@ -95,7 +96,9 @@ def test_empty_region_is_skipped_and_full_region_covers_all(caplog):
     empty, full = torch.zeros(1, 12, 20), torch.ones(1, 12, 20)
     model, counter = counted(texture_model())
     with_empty = regional_sampler(
-        latent(), pixels(A), regions((empty, step_sampler(model, B, NEUTRAL, cfg=1.0)), (box(12, 20, 0, 0, 6, 6), pixels(C)))
+        latent(),
+        pixels(A),
+        regions((empty, step_sampler(model, B, NEUTRAL, cfg=1.0)), (box(12, 20, 0, 0, 6, 6), pixels(C))),
     )
     without = regional_sampler(latent(), pixels(A), regions((box(12, 20, 0, 0, 6, 6), pixels(C))))
     assert torch.equal(with_empty["samples"], without["samples"])
@@ -203,18 +206,22 @@ def everything(base, inside, mask):
         rows=2,
         columns=2,
     )
-    return start, prompts, {
-        "RegionalSampler": lambda: regional_sampler(start, base, prompts, overlap_factor=4),
-        "RegionalSamplerAdvanced": lambda: regional_sampler_advanced(start, base, prompts, restore_latent=True),
-        "TwoAdvancedSamplersForMask": lambda: use(
-            "TwoAdvancedSamplersForMask", seed=1, steps=4, denoise=1.0, samples=start, overlap_factor=1, **shared
-        ),
-        "TwoSamplersForMask": lambda: use(
-            "TwoSamplersForMask", latent_image=start, base_sampler=full[0], mask_sampler=full[1], mask=mask
-        ),
-        "Sample then Fork": lambda: use("MaskGrid N KSamplers Advanced", mode="Sample then Fork", **grid),
-        "Fork then Sample": lambda: use("MaskGrid N KSamplers Advanced", mode="Fork then Sample", **grid),
-    }
+    return (
+        start,
+        prompts,
+        {
+            "RegionalSampler": lambda: regional_sampler(start, base, prompts, overlap_factor=4),
+            "RegionalSamplerAdvanced": lambda: regional_sampler_advanced(start, base, prompts, restore_latent=True),
+            "TwoAdvancedSamplersForMask": lambda: use(
+                "TwoAdvancedSamplersForMask", seed=1, steps=4, denoise=1.0, samples=start, overlap_factor=1, **shared
+            ),
+            "TwoSamplersForMask": lambda: use(
+                "TwoSamplersForMask", latent_image=start, base_sampler=full[0], mask_sampler=full[1], mask=mask
+            ),
+            "Sample then Fork": lambda: use("MaskGrid N KSamplers Advanced", mode="Sample then Fork", **grid),
+            "Fork then Sample": lambda: use("MaskGrid N KSamplers Advanced", mode="Fork then Sample", **grid),
+        },
+    )
 
 
 NODES = [
@@ -286,11 +293,11 @@ def test_every_step_draws_new_noise(name, monkeypatch):
     )
     noises = [x.flatten() / sigma for x, sigma in drawn if sigma > 0]
     assert len(noises) >= 5
-    for before, after in zip(noises, noises[1:], strict=False):
+    for before, after in itertools.pairwise(noises):
         if not torch.allclose(before, after, atol=1e-3):
             cosine = torch.nn.functional.cosine_similarity(before, after, dim=0)
             assert cosine < 0.99
-    added = [after - before for before, after in zip(noises[1:], noises[2:], strict=False)]
+    added = [after - before for before, after in itertools.pairwise(noises[1:])]
     added = [one for one in added if one.norm() > 1e-2]
     for i, one in enumerate(added):
         for other in added[i + 1 :]:
@@ -385,9 +392,7 @@ class TestRefusals:
             **inputs,
         }
         with pytest.raises(error) as caught:
-            regional_sampler(
-                given.pop("samples"), given.pop("base_sampler"), given.pop("regional_prompts"), **given
-            )
+            regional_sampler(given.pop("samples"), given.pop("base_sampler"), given.pop("regional_prompts"), **given)
         assert str(caught.value).startswith("RegionalSampler")
         for word in words:
             assert word in str(caught.value)
@@ -405,7 +410,7 @@ class TestRefusals:
 
     def test_unlike_latent_formats(self):
         inside = step_sampler(random_unet("flow", in_channels=16), random_cond(1), random_cond(2))
-        with pytest.raises(ValueError, match="region 1: .*SD3.*PictureLatents"):
+        with pytest.raises(ValueError, match=r"region 1: .*SD3.*PictureLatents"):
             regional_sampler(latent(), pixels(A), regions((box(8, 8, 0, 0, 4, 4), inside)))
 
     def test_start_and_end(self, caplog):
@@ -427,7 +432,6 @@ class TestRefusals:
 
     def test_grid_that_does_not_fill_the_canvas(self):
         base = pixels(A)
-        _, _, runs = everything(base, base, box(12, 20, 0, 0, 4, 4))
         grid = dict(
             zip(("model", "cfg", "sampler_name", "scheduler", "positive", "negative"), base.params, strict=False),
             add_noise="enable",
@@ -490,7 +494,9 @@ def test_one_bar_over_the_whole_run(monkeypatch):
 
     reports = []
     monkeypatch.setattr(
-        comfy.utils, "PROGRESS_BAR_HOOK", lambda value, total, preview, node_id=None: reports.append((value, total, node_id))
+        comfy.utils,
+        "PROGRESS_BAR_HOOK",
+        lambda value, total, preview, node_id=None: reports.append((value, total, node_id)),
     )
     prompts = regions((box(12, 20, 0, 0, 6, 6), pixels(B)), (box(12, 20, 6, 6, 12, 12), pixels(C)))
     regional_sampler(latent(), pixels(A), prompts, unique_id="17")

@@ -49,9 +49,7 @@ def regional_sampler(latent: Any, base: Any, prompts: Any, **inputs: Any) -> Any
         "additional_sampler": "AUTO",
         "additional_sigma_ratio": 0.3,
     }
-    return use(
-        "RegionalSampler", samples=latent, base_sampler=base, regional_prompts=prompts, **{**defaults, **inputs}
-    )
+    return use("RegionalSampler", samples=latent, base_sampler=base, regional_prompts=prompts, **{**defaults, **inputs})
 
 
 def regional_sampler_advanced(latent: Any, base: Any, prompts: Any, **inputs: Any) -> Any:

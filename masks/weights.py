@@ -1,0 +1,43 @@
+"""How the base and the regions share the canvas: weight maps that sum to 1 at every latent pixel."""
+
+import functools
+from collections.abc import Sequence
+
+import torch
+
+from .shape import resize
+
+
+def reach(mask: torch.Tensor, size: tuple[int, int], ring: tuple[float, float]) -> torch.Tensor:
+    """How much a region claims of each latent pixel: (B, H, W) mask -> (B, h, w) in 0..1 for `size` = (h, w).
+
+    Inside, that is the mask averaged over the latent pixel; around it, over a ring of `ring` = (y, x) latent pixels,
+    it falls linearly to 0: the claim d pixels away from a pixel of value m is m * (1 - (d - 0.5) / ring), since the
+    mask ends half a pixel beside its last pixel's centre. Soft masks stay soft. Copies.
+    """
+    claim = resize(mask, size, "area").clone()
+    for axis, width in ((-2, ring[0]), (-1, ring[1])):
+        near = claim
+        for distance in range(1, min(int(width + 0.5), claim.shape[axis] - 1) + 1):
+            falling = near * (1.0 - (distance - 0.5) / width)
+            here = slice(distance, None), slice(None, -distance)
+            for to, source in (here, here[::-1]):
+                claim = _raise(claim, falling, axis, to, source)
+    return claim
+
+
+def _raise(claim: torch.Tensor, values: torch.Tensor, axis: int, to: slice, source: slice) -> torch.Tensor:
+    """`claim` raised to at least the `values` at `source` in the places `to`, along one axis. Copies."""
+    spot = (..., to, slice(None)) if axis == -2 else (..., to)
+    origin = (..., source, slice(None)) if axis == -2 else (..., source)
+    out = claim.clone()
+    out[spot] = torch.maximum(claim[spot], values[origin])
+    return out
+
+
+def share(claims: Sequence[torch.Tensor]) -> list[torch.Tensor]:
+    """The weights of the base and of each region, in this order, each (B, h, w): S = sum of the claims,
+    w_k = claim_k / max(S, 1), w_0 = max(0, 1 - S).
+    """
+    total = functools.reduce(torch.add, claims)
+    return [(1.0 - total).clamp(min=0.0), *(claim / total.clamp(min=1.0) for claim in claims)]

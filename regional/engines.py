@@ -1,0 +1,26 @@
+"""The engines by name. Both take a Job and return a LATENT."""
+
+import logging
+from collections.abc import Callable
+
+from ..samplers.latents import Latent
+from . import lockstep, stepwise
+from .job import Job
+
+STEPWISE, LOCKSTEP = "stepwise", "lockstep"
+ENGINES: dict[str, Callable[[Job], Latent]] = {STEPWISE: stepwise.run, LOCKSTEP: lockstep.run}
+
+log = logging.getLogger(__name__)
+
+
+def run(engine: str, job: Job) -> Latent:
+    """Run the job with an engine of ENGINES; ValueError for another name."""
+    if engine not in ENGINES:
+        raise ValueError(f"{job.owner}: engine {' or '.join(ENGINES)} was expected, {engine!r} came.")
+    if engine == STEPWISE and "noise_mask" in job.canvas.latent:
+        log.warning(
+            "%s: the stepwise engine does not look at the latent's noise_mask and may change all of the picture; "
+            "choose the lockstep engine for regional inpainting.",
+            job.owner,
+        )
+    return ENGINES[engine](job)

@@ -1,0 +1,146 @@
+"""The engine without restarts: one run in which every sampler keeps its history, over one composed denoiser."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import comfy.model_management
+import comfy.model_sampling
+import comfy.samplers
+import torch
+
+from ..masks.weights import reach, share
+from ..samplers import latents
+from ..samplers.latents import Latent
+from ..samplers.noise import initial_noise
+from ..samplers.providers import KSamplerAdvancedObject, as_own, call
+from ..samplers.recovery import NO_RECOVERY
+from ..samplers.schedules import cut
+from ..samplers.session import Session
+from .composed import ComposedGuider
+from .job import Job, Region
+from .loops import Loop, SideBySide
+
+
+def run(job: Job) -> Latent:
+    """Sample the job's canvas; returns a LATENT with the input's other keys and without `noise_mask`.
+
+    A `noise_mask` of the input is respected as KSampler does. Every step is sampled everywhere, and nothing is
+    discarded: `paste`, `recovery` and `finish_regions` repair what does not break here, and are not looked at.
+    """
+    canvas, steps = job.canvas, job.steps
+    samplers = [as_own(canvas.base, f"{job.owner}, base_sampler")]
+    samplers += [as_own(region.sampler, f"{job.owner}, {region.name}") for region in canvas.regions]
+    names = ["the base", *(region.name for region in canvas.regions)]
+    for name, sampler in zip(names, samplers, strict=True):
+        check_samplings(samplers[0].guidance.model, sampler.guidance.model, f"{job.owner}, {name}")
+
+    session = Session(max(steps.end - steps.start, 1), job.node_id)
+    latent, start, add_noise = canvas.latent, steps.start, steps.add_noise
+    if steps.renoise and steps.regional > start:
+        noise = canvas.noise(initial_noise(latent, steps.base_seed)) if add_noise else None
+        span = (start, steps.regional)
+        latent = call(
+            samplers[0], session, add_noise, steps.base_seed, steps.total, latent, span, False, NO_RECOVERY, noise
+        )
+        start = steps.regional
+        seed, add_noise = steps.seed, True
+    else:
+        seed = steps.base_seed if start < steps.regional else steps.seed
+
+    schedules = [
+        cut(
+            session.sigmas(
+                sampler.guidance.model,
+                sampler.scheduler,
+                "" if sampler.sampler_opt is not None else sampler.sampler_name,
+                steps.total,
+                sampler.scheduler_func,
+            ),
+            start,
+            steps.end,
+            steps.leave_noise,
+        )
+        * sampler.sigma_factor
+        for sampler in samplers
+    ]
+    if len(schedules[0]) < 2:
+        return latents.without_mask(latent)
+    base_only = steps.regional - start
+    guider = ComposedGuider(
+        [sampler.guidance for sampler in samplers],
+        weigher(canvas.regions),
+        base_only_sigma=float(schedules[0][min(base_only, len(schedules[0]) - 1)]) if base_only > 0 else None,
+    )
+    loops = _loops(names, samplers, schedules)
+    samples = latent["samples"]
+    noise = canvas.noise(initial_noise(latent, seed)) if add_noise else torch.zeros_like(samples)
+    span_length = steps.end - start
+    with session.steps(span_length):
+        out = guider.sample(
+            noise,
+            samples,
+            loops[0].sampler if len(loops) == 1 else SideBySide(loops),
+            schedules[0],
+            latent.get("noise_mask"),
+            session.callback(samplers[0].guidance.model, span_length),
+            True,
+            seed,
+        )
+    device, dtype = comfy.model_management.intermediate_device(), comfy.model_management.intermediate_dtype()
+    return {**latents.without_mask(latent), "samples": out.to(device=device, dtype=dtype)}
+
+
+def weigher(regions: Sequence[Region]) -> Callable[[tuple[int, int], int], list[torch.Tensor]]:
+    """What a ComposedGuider weighs its members by: the regions' own masks, with their overlap as a linear blend."""
+
+    def weigh(size: tuple[int, int], batch: int) -> list[torch.Tensor]:
+        if not regions:
+            return [torch.ones((1, *size))]
+        return share([reach(region.mask, size, region.ring) for region in regions])
+
+    return weigh
+
+
+def check_samplings(base: Any, region: Any, where: str) -> None:
+    """Raise ValueError if the models do not mix picture and noise alike (EPS and v do, flow does otherwise)."""
+    flows = [
+        isinstance(model.get_model_object("model_sampling"), comfy.model_sampling.CONST) for model in (base, region)
+    ]
+    if flows[0] != flows[1]:
+        kinds = ["flow" if flow else "EPS or v" for flow in flows]
+        raise ValueError(
+            f"{where}: its model predicts by {kinds[1]}, the base's by {kinds[0]}; their noise levels have no common "
+            "measure, so use a model of the base's kind here, or choose the stepwise engine."
+        )
+
+
+def _loops(
+    names: Sequence[str], samplers: Sequence[KSamplerAdvancedObject], schedules: Sequence[torch.Tensor]
+) -> list[Loop]:
+    """One loop for all members that share sampler and sigmas; the base's is the first.
+
+    A region whose own schedule has nothing left where the base's goes on follows the base.
+    """
+    loops: list[tuple[int, list[int]]] = []
+    for index, sampler in enumerate(samplers):
+        for first, members in loops:
+            if len(schedules[index]) < 2 or (
+                _kind(sampler) == _kind(samplers[first]) and torch.equal(schedules[index], schedules[first])
+            ):
+                members.append(index)
+                break
+        else:
+            loops.append((index, [index]))
+    return [
+        Loop(
+            " and ".join(names[member] for member in members),
+            frozenset(members),
+            samplers[first].sampler_opt or comfy.samplers.sampler_object(samplers[first].sampler_name),
+            schedules[first],
+        )
+        for first, members in loops
+    ]
+
+
+def _kind(sampler: KSamplerAdvancedObject) -> Any:
+    return sampler.sampler_name if sampler.sampler_opt is None else id(sampler.sampler_opt)

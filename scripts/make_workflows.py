@@ -1,0 +1,535 @@
+"""Writes example_workflows/*.json, which ComfyUI offers as templates: `python scripts/make_workflows.py [--pictures]`.
+
+They are built here, not drawn by hand, so that ids and links are right and a change of a node is one edit. The output
+is the same on every run. With `--pictures`, run by the Python of ComfyUI, the picture beside each is made too: it runs
+on a real server with the demo model.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import sys
+import tempfile
+import uuid
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+FOLDER = ROOT / "example_workflows"
+FRONTEND = "1.47.12"
+
+SOCKET = object()  # an input without a widget
+CONTROL = "fixed"  # what the browser does to a seed after a run; saved as an extra value behind the seed
+
+MODEL = ("model", "MODEL", SOCKET)
+POSITIVE, NEGATIVE = ("positive", "CONDITIONING", SOCKET), ("negative", "CONDITIONING", SOCKET)
+MASK = ("mask", "MASK", SOCKET)
+BASIC_PIPE = ("basic_pipe", "BASIC_PIPE", SOCKET)
+CFG, STEPS, DENOISE = ("cfg", "FLOAT", 7.0), ("steps", "INT", 20), ("denoise", "FLOAT", 1.0)
+SAMPLER, SCHEDULER = ("sampler_name", "COMBO", "euler"), ("scheduler", "COMBO", "normal")
+SEED, NOISE_SEED = ("seed", "INT", 0, CONTROL), ("noise_seed", "INT", 0, CONTROL)
+BASE_SAMPLER = ("base_sampler", "KSAMPLER_ADVANCED", SOCKET)
+REGIONS = ("regional_prompts", "REGIONAL_PROMPTS", SOCKET)
+OVERLAP = ("overlap_factor", "INT", 10)
+RESTORE = ("restore_latent", "BOOLEAN", True)
+RECOVERY = (
+    ("additional_mode", "COMBO", "ratio between"),
+    ("additional_sampler", "COMBO", "AUTO"),
+    ("additional_sigma_ratio", "FLOAT", 0.3),
+)
+LATENT = ("LATENT", "LATENT")
+
+# type: (inputs in the order of the node's declaration, outputs, width)
+NODES: dict[str, tuple[tuple, tuple, int]] = {
+    "CheckpointLoaderSimple": (
+        (("ckpt_name", "COMBO", "v1-5-pruned-emaonly-fp16.safetensors"),),
+        (("MODEL", "MODEL"), ("CLIP", "CLIP"), ("VAE", "VAE")),
+        330,
+    ),
+    "CLIPTextEncode": ((("text", "STRING", ""), ("clip", "CLIP", SOCKET)), (("CONDITIONING", "CONDITIONING"),), 330),
+    "EmptyLatentImage": ((("width", "INT", 512), ("height", "INT", 512), ("batch_size", "INT", 1)), (LATENT,), 330),
+    "KSampler": (
+        (MODEL, SEED, STEPS, CFG, SAMPLER, SCHEDULER, POSITIVE, NEGATIVE, ("latent_image", "LATENT", SOCKET), DENOISE),
+        (LATENT,),
+        300,
+    ),
+    "SolidMask": (
+        (("value", "FLOAT", 1.0), ("width", "INT", 512), ("height", "INT", 512)),
+        (("MASK", "MASK"),),
+        230,
+    ),
+    "MaskComposite": (
+        (
+            ("destination", "MASK", SOCKET),
+            ("source", "MASK", SOCKET),
+            ("x", "INT", 0),
+            ("y", "INT", 0),
+            ("operation", "COMBO", "add"),
+        ),
+        (("MASK", "MASK"),),
+        230,
+    ),
+    "MaskToImage": ((MASK,), (("IMAGE", "IMAGE"),), 230),
+    "VAEDecode": ((("samples", "LATENT", SOCKET), ("vae", "VAE", SOCKET)), (("IMAGE", "IMAGE"),), 230),
+    "SaveImage": ((("images", "IMAGE", SOCKET), ("filename_prefix", "STRING", "regional")), (), 420),
+    "MarkdownNote": ((), (), 330),
+    "ToBasicPipe": (
+        (MODEL, POSITIVE, NEGATIVE, ("clip", "CLIP", SOCKET), ("vae", "VAE", SOCKET)),
+        (("basic_pipe", "BASIC_PIPE"),),
+        230,
+    ),
+    "KSamplerProvider": (
+        (SEED, STEPS, CFG, SAMPLER, SCHEDULER, DENOISE, BASIC_PIPE, ("scheduler_func_opt", "SCHEDULER_FUNC", SOCKET)),
+        (("KSAMPLER", "KSAMPLER"),),
+        280,
+    ),
+    "KSamplerAdvancedProvider": (
+        (
+            CFG,
+            SAMPLER,
+            SCHEDULER,
+            ("sigma_factor", "FLOAT", 1.0),
+            BASIC_PIPE,
+            ("sampler_opt", "SAMPLER", SOCKET),
+            ("scheduler_func_opt", "SCHEDULER_FUNC", SOCKET),
+        ),
+        (("KSAMPLER_ADVANCED", "KSAMPLER_ADVANCED"),),
+        300,
+    ),
+    "RegionalPrompt": (
+        (
+            MASK,
+            ("advanced_sampler", "KSAMPLER_ADVANCED", SOCKET),
+            ("variation_seed", "INT", 0),
+            ("variation_strength", "FLOAT", 0.0),
+            ("variation_method", "COMBO", "linear"),
+        ),
+        (("REGIONAL_PROMPTS", "REGIONAL_PROMPTS"),),
+        280,
+    ),
+    "CombineRegionalPrompts": (
+        tuple((f"regional_prompts{i}", "REGIONAL_PROMPTS", SOCKET) for i in range(1, 5)),
+        (("REGIONAL_PROMPTS", "REGIONAL_PROMPTS"),),
+        300,
+    ),
+    "RegionalSampler": (
+        (
+            SEED,
+            ("seed_2nd", "INT", 0),
+            ("seed_2nd_mode", "COMBO", "ignore"),
+            STEPS,
+            ("base_only_steps", "INT", 2),
+            DENOISE,
+            ("samples", "LATENT", SOCKET),
+            BASE_SAMPLER,
+            REGIONS,
+            OVERLAP,
+            RESTORE,
+            *RECOVERY,
+        ),
+        (LATENT,),
+        320,
+    ),
+    "RegionalSamplerAdvanced": (
+        (
+            ("add_noise", "BOOLEAN", True),
+            NOISE_SEED,
+            STEPS,
+            ("start_at_step", "INT", 0),
+            ("end_at_step", "INT", 10000),
+            OVERLAP,
+            RESTORE,
+            ("return_with_leftover_noise", "BOOLEAN", False),
+            ("latent_image", "LATENT", SOCKET),
+            BASE_SAMPLER,
+            REGIONS,
+            *RECOVERY,
+        ),
+        (LATENT,),
+        320,
+    ),
+    "TwoSamplersForMask": (
+        (
+            ("latent_image", "LATENT", SOCKET),
+            ("base_sampler", "KSAMPLER", SOCKET),
+            ("mask_sampler", "KSAMPLER", SOCKET),
+            MASK,
+        ),
+        (LATENT,),
+        280,
+    ),
+    "TwoAdvancedSamplersForMask": (
+        (
+            SEED,
+            STEPS,
+            DENOISE,
+            ("samples", "LATENT", SOCKET),
+            BASE_SAMPLER,
+            ("mask_sampler", "KSAMPLER_ADVANCED", SOCKET),
+            MASK,
+            OVERLAP,
+        ),
+        (LATENT,),
+        300,
+    ),
+    "MaskGrid N KSamplers Advanced": (
+        (
+            MODEL,
+            ("add_noise", "COMBO", "enable"),
+            NOISE_SEED,
+            STEPS,
+            CFG,
+            SAMPLER,
+            SCHEDULER,
+            POSITIVE,
+            NEGATIVE,
+            ("latent_image", "LATENT", SOCKET),
+            ("start_at_step", "INT", 0),
+            ("end_at_step", "INT", 10000),
+            ("return_with_leftover_noise", "COMBO", "disable"),
+            ("mask", "IMAGE", SOCKET),
+            ("rows", "INT", 1),
+            ("columns", "INT", 3),
+            ("mode", "COMBO", "Sample then Fork"),
+        ),
+        (LATENT,),
+        320,
+    ),
+}
+
+TITLE_HEIGHT, GAP = 30, 30
+Output = tuple[dict, int]  # a node and the slot of one of its outputs
+
+
+@dataclass
+class Workflow:
+    """A workflow under construction. Positions and sizes are canvas units; y is that of the node's title bar."""
+
+    nodes: list[dict] = field(default_factory=list)
+    links: list[list] = field(default_factory=list)
+    groups: list[dict] = field(default_factory=list)
+
+    def add(
+        self, kind: str, title: str, at: tuple[int, int], size: tuple[int, int] | None = None, **values: Any
+    ) -> dict:
+        """A node; `values` gives its inputs: an Output to link, or a widget's value."""
+        inputs, outputs, width = NODES[kind]
+        sockets = [i for i in inputs if i[2] is SOCKET]
+        widgets = [i for i in inputs if i[2] is not SOCKET]
+        if unknown := values.keys() - {i[0] for i in inputs} - {"note"}:
+            raise ValueError(f"{kind} has no input {', '.join(sorted(unknown))}")
+        node: dict = {
+            "id": len(self.nodes) + 1,
+            "type": kind,
+            "pos": [at[0], at[1] + TITLE_HEIGHT],
+            "size": list(size or (width, 0)),
+            "flags": {},
+            "order": len(self.nodes),
+            "mode": 0,
+            "inputs": [],
+            "outputs": [{"name": name, "type": type_, "links": []} for name, type_ in outputs],
+            "title": title,
+            "properties": {"Node name for S&R": kind},
+            "widgets_values": [],
+        }
+        for name, type_, *_ in sockets:
+            slot = {"name": name, "type": type_, "link": None}
+            node["inputs"].append(slot)
+            if name in values:
+                slot["link"] = self._link(values[name], node, len(node["inputs"]) - 1, type_)
+        for name, type_, default, *control in widgets:
+            node["inputs"].append({"name": name, "type": type_, "widget": {"name": name}, "link": None})
+            node["widgets_values"] += [values.get(name, default), *control]
+        if kind == "MarkdownNote":
+            node["widgets_values"] = [values["note"]]
+        if size is None:
+            text = 80 if kind == "CLIPTextEncode" else 420 if kind == "SaveImage" else 0
+            rows = max(len(sockets), len(outputs))
+            node["size"][1] = 20 * rows + 24 * len(node["widgets_values"]) + 10 + text
+        self.nodes.append(node)
+        return node
+
+    def _link(self, output: Output, target: dict, slot: int, type_: str) -> int:
+        origin, origin_slot = output
+        source = origin["outputs"][origin_slot]
+        if source["type"] != type_:
+            raise ValueError(f"{origin['title']} gives {source['type']}, {target['title']} takes {type_}")
+        link = len(self.links) + 1
+        self.links.append([link, origin["id"], origin_slot, target["id"], slot, type_])
+        source["links"].append(link)
+        return link
+
+    def group(self, title: str, nodes: list[dict], colour: str = "#3f789e") -> None:
+        """A frame around `nodes`."""
+        left = min(n["pos"][0] for n in nodes) - 15
+        top = min(n["pos"][1] for n in nodes) - TITLE_HEIGHT - 50
+        right = max(n["pos"][0] + n["size"][0] for n in nodes) + 15
+        bottom = max(n["pos"][1] + n["size"][1] for n in nodes) + 15
+        box = [left, top, right - left, bottom - top]
+        group = {"id": len(self.groups) + 1, "title": title, "bounding": box, "color": colour}
+        self.groups.append({**group, "font_size": 24, "flags": {}})
+
+    def save(self, name: str) -> None:
+        saved = {
+            "id": str(uuid.uuid5(uuid.NAMESPACE_URL, name)),
+            "revision": 0,
+            "last_node_id": len(self.nodes),
+            "last_link_id": len(self.links),
+            "nodes": self.nodes,
+            "links": self.links,
+            "groups": self.groups,
+            "config": {},
+            "extra": {"ds": {"scale": 0.6, "offset": [60, 120]}, "frontendVersion": FRONTEND},
+            "version": 0.4,
+        }
+        text = json.dumps(saved, indent=2, ensure_ascii=False) + "\n"
+        (FOLDER / f"{name}.json").write_text(text, encoding="utf-8", newline="\n")
+
+
+def below(node: dict) -> int:
+    """Where the next node of a column goes."""
+    return node["pos"][1] + node["size"][1] + GAP
+
+
+COLUMNS = (0, 390, 660, 960, 1330, 1600, 1940, 2280, 2640, 3020)
+ROW = 350  # height of a region's row
+
+
+@dataclass
+class Sketch:
+    """What all the examples share: a checkpoint, a negative prompt and a canvas in the first column."""
+
+    width: int
+    height: int
+    note: str
+    w: Workflow = field(default_factory=Workflow)
+
+    def __post_init__(self) -> None:
+        w = self.w
+        about = w.add("MarkdownNote", "About this workflow", (0, 0), (330, 230), note=self.note)
+        self.loader = w.add("CheckpointLoaderSimple", "Checkpoint", (0, below(about) + 60))
+        self.negative = w.add(
+            "CLIPTextEncode",
+            "Negative prompt",
+            (0, below(self.loader)),
+            text="blurry, low quality, watermark",
+            clip=(self.loader, 1),
+        )
+        self.canvas = w.add(
+            "EmptyLatentImage", "Canvas", (0, below(self.negative)), width=self.width, height=self.height
+        )
+        w.group("Model and canvas", [self.loader, self.negative, self.canvas])
+
+    def prompt(self, title: str, text: str, at: tuple[int, int]) -> dict:
+        return self.w.add("CLIPTextEncode", f"{title}: prompt", at, text=text, clip=(self.loader, 1))
+
+    def pipe(self, title: str, text: str, y: int) -> list[dict]:
+        """A prompt and the basic pipe that carries it."""
+        prompt = self.prompt(title, text, (COLUMNS[3], y))
+        pipe = self.w.add(
+            "ToBasicPipe",
+            f"{title}: pipe",
+            (COLUMNS[4], y),
+            model=(self.loader, 0),
+            positive=(prompt, 0),
+            negative=(self.negative, 0),
+        )
+        return [prompt, pipe]
+
+    def sampler(self, kind: str, title: str, text: str, y: int, **widgets: Any) -> list[dict]:
+        """The nodes from a prompt to its sampler, the sampler last."""
+        nodes = self.pipe(title, text, y)
+        name = f"{title}: sampler"
+        return [*nodes, self.w.add(kind, name, (COLUMNS[5], y), basic_pipe=(nodes[-1], 0), **widgets)]
+
+    def empty_mask(self, title: str, y: int, width: int = 0, height: int = 0) -> dict:
+        size = {"width": width or self.width, "height": height or self.height}
+        return self.w.add("SolidMask", title, (COLUMNS[1], y), value=0.0, **size)
+
+    def mask(self, title: str, empty: dict, box: tuple[int, int, int, int], y: int) -> list[dict]:
+        """A white rectangle `box` (x, y, width, height in pixels) on `empty`; the mask's node last."""
+        left, top, width, height = box
+        shape = self.w.add("SolidMask", f"{title}: size", (COLUMNS[1], y), width=width, height=height)
+        placed = self.w.add(
+            "MaskComposite",
+            f"{title}: place",
+            (COLUMNS[2], y),
+            destination=(empty, 0),
+            source=(shape, 0),
+            x=left,
+            y=top,
+        )
+        return [shape, placed]
+
+    def region(
+        self, number: int, text: str, box: tuple[int, int, int, int], empty: dict, y: int, **prompt: Any
+    ) -> dict:
+        title = f"Region {number}"
+        masks = self.mask(title, empty, box, y)
+        samplers = self.sampler("KSamplerAdvancedProvider", title, text, y)
+        region = self.w.add(
+            "RegionalPrompt", title, (COLUMNS[6], y), mask=(masks[-1], 0), advanced_sampler=(samplers[-1], 0), **prompt
+        )
+        self.w.group(f"{title}: {text}", [*masks, *samplers, region], ("#8A8", "#88A", "#b58b2a")[(number - 1) % 3])
+        return region
+
+    def finish(self, sampler: dict, name: str) -> None:
+        """Decode, save the picture, write the file."""
+        x = sampler["pos"][0] + sampler["size"][0] + 60
+        decode = self.w.add("VAEDecode", "Decode", (x, 80), samples=(sampler, 0), vae=(self.loader, 2))
+        self.w.add("SaveImage", "Picture", (x, below(decode)), images=(decode, 0), filename_prefix=name)
+        self.w.save(name)
+
+
+def regional(name: str, kind: str, size: tuple[int, int], base: str, regions: list[dict], note: str, **widgets: Any):
+    """A base and its regions: the workflows of RegionalSampler and RegionalSamplerAdvanced."""
+    s = Sketch(*size, note)
+    empty = s.empty_mask("Empty mask", 80)
+    samplers = s.sampler("KSamplerAdvancedProvider", "Base", base, 80)
+    s.w.group(f"Base: {base}", [empty, *samplers])
+    made = [s.region(i, empty=empty, y=80 + i * ROW, **region) for i, region in enumerate(regions, 1)]
+    links = {f"regional_prompts{i}": (region, 0) for i, region in enumerate(made, 1)}
+    combined = s.w.add("CombineRegionalPrompts", "All regions", (COLUMNS[7], 80 + ROW), **links)
+    canvas = {"samples" if kind == "RegionalSampler" else "latent_image": (s.canvas, 0)}
+    outlets = {"base_sampler": (samplers[-1], 0), "regional_prompts": (combined, 0)}
+    sampler = s.w.add(kind, "Sample base and regions", (COLUMNS[8], 80), **canvas, **outlets, **widgets)
+    s.finish(sampler, name)
+
+
+def two_samplers(name: str, kind: str, provider: str, note: str, base: dict, masked: dict, **widgets: Any) -> None:
+    """A base and one masked sampler: the workflows of TwoSamplersForMask and TwoAdvancedSamplersForMask."""
+    s = Sketch(640, 512, note)
+    empty = s.empty_mask("Empty mask", 80)
+    first = s.sampler(provider, "Base", y=80, **base)
+    s.w.group("Base: where the mask is black", [empty, *first])
+    masks = s.mask("Mask", empty, (192, 96, 256, 320), 80 + ROW)
+    second = s.sampler(provider, "Mask", y=80 + ROW, **masked)
+    s.w.group("Mask: where it is white", [*masks, *second], "#8A8")
+    inputs = {"base_sampler": (first[-1], 0), "mask_sampler": (second[-1], 0), "mask": (masks[-1], 0)}
+    canvas = {"latent_image" if kind == "TwoSamplersForMask" else "samples": (s.canvas, 0)}
+    sampler = s.w.add(kind, "Sample inside and outside", (COLUMNS[6], 80), **canvas, **inputs, **widgets)
+    s.finish(sampler, name)
+
+
+def mask_grid() -> None:
+    s = Sketch(
+        768,
+        512,
+        "## MaskGrid N KSamplers Advanced\n\nThe mask is a tile, repeated over the canvas in 2 rows and 3 columns; the "
+        "tile times the grid must be the canvas exactly (256 x 2 = 512, 256 x 3 = 768). The result is a batch of 6 "
+        "pictures: each is the first picture with one cell painted anew.",
+    )
+    empty = s.empty_mask("Tile: background", 80, 256, 256)
+    tile = s.mask("Tile", empty, (32, 32, 192, 192), 80 + 200)
+    image = s.w.add("MaskToImage", "Tile as image", (COLUMNS[2], below(tile[-1])), mask=(tile[-1], 0))
+    s.w.group("Tile: 256 x 256", [empty, *tile, image], "#8A8")
+    canvas, steps = (s.canvas, 0), []
+    for y, title, text, kind, seed, grid in (
+        (80, "First picture", "brown wood, horizontal", "KSampler", {"seed": 1}, {}),
+        (
+            80 + ROW + 60,
+            "Cells",
+            "orange spots on cream",
+            "MaskGrid N KSamplers Advanced",
+            {"noise_seed": 2},
+            {"mask": (image, 0), "rows": 2, "columns": 3},
+        ),
+    ):
+        prompt = s.prompt(title, text, (COLUMNS[3], y))
+        links = {"model": (s.loader, 0), "positive": (prompt, 0), "negative": (s.negative, 0), "latent_image": canvas}
+        steps.append(s.w.add(kind, title, (COLUMNS[4], y), **links, **seed, **grid))
+        canvas = (steps[-1], 0)
+        s.w.group(f"{title}: {text}", [prompt, steps[-1]])
+    s.finish(steps[-1], "mask_grid")
+
+
+def main() -> None:
+    FOLDER.mkdir(exist_ok=True)
+    regional(
+        "regional_sampler",
+        "RegionalSampler",
+        (1024, 768),
+        "soft white clouds in a blue sky",
+        [
+            {"text": "golden diagonal stripes on brown", "box": (64, 288, 320, 416)},
+            {"text": "bold teal waves on navy", "box": (448, 464, 512, 240)},
+            {"text": "orange spots on cream", "box": (616, 72, 304, 304)},
+        ],
+        "## RegionalSampler\n\nOne picture, four prompts: a base and three regions, each with a mask, a prompt and a "
+        "sampler of its own. The base alone makes the first 2 steps, then base and regions take turns at every step."
+        "\n\nRegions are rectangles here; any mask will do.",
+        seed=3,
+    )
+    regional(
+        "regional_sampler_advanced",
+        "RegionalSamplerAdvanced",
+        (768, 512),
+        "green weave on sand",
+        [
+            {"text": "wide crimson waves, vertical", "box": (64, 64, 256, 384)},
+            {
+                "text": "bold violet clouds on pink",
+                "box": (400, 128, 304, 256),
+                "variation_seed": 11,
+                "variation_strength": 0.5,
+            },
+        ],
+        "## RegionalSamplerAdvanced\n\nAs RegionalSampler, with the switches of KSamplerAdvanced: where to start and "
+        "end, and whether noise is added and left. `restore_latent` is off, or the last step, which the base takes "
+        "alone, would be dropped.\n\nRegion 2 varies its noise: turn its `variation_seed` for another "
+        "version of that region alone.",
+        noise_seed=5,
+        restore_latent=False,
+    )
+    two_samplers(
+        "two_samplers_for_mask",
+        "TwoSamplersForMask",
+        "KSamplerProvider",
+        "## TwoSamplersForMask\n\nTwo whole runs, one after the other: the first makes what lies outside of the mask, "
+        "the second what lies inside. Each has its own seed, steps and denoise.",
+        base={"text": "soft pink clouds on violet", "seed": 1},
+        masked={"text": "yellow spots on teal", "seed": 2},
+    )
+    two_samplers(
+        "two_advanced_samplers_for_mask",
+        "TwoAdvancedSamplersForMask",
+        "KSamplerAdvancedProvider",
+        "## TwoAdvancedSamplersForMask\n\nTwo samplers that take turns at every step, one outside of the mask and one "
+        "inside, so that both see each other's progress. `overlap_factor` widens the mask.",
+        base={"text": "soft grey grain"},
+        masked={"text": "bold red diagonal stripes on cream"},
+        seed=4,
+    )
+    mask_grid()
+
+
+def pictures(width: int = 512) -> None:
+    """X.jpg beside each X.json: what it makes of the demo model; a batch is laid out in rows of three."""
+    from comfy_server import ComfyServer, images
+    from PIL import Image
+    from workflow import to_prompt, use_demo_model
+
+    comfyui = os.environ.get("COMFYUI_PATH") or ROOT / ".host" / "ComfyUI"
+    packs = {"regional": ROOT, "testing_pack": ROOT / "tests" / "testing_pack"}
+    with tempfile.TemporaryDirectory() as base, ComfyServer(comfyui, base, packs) as server:
+        info = server.get("/object_info")
+        for path in sorted(FOLDER.glob("*.json")):
+            prompt = use_demo_model(to_prompt(json.loads(path.read_text(encoding="utf-8")), info))
+            made = [Image.open(io.BytesIO(server.view(image))) for image in images(server.run(prompt))]
+            columns, gap = min(len(made), 3), 4
+            w = (width - gap * (columns - 1)) // columns
+            h = round(w * made[0].height / made[0].width)
+            rows = -(-len(made) // columns)
+            sheet = Image.new("RGB", (columns * (w + gap) - gap, rows * (h + gap) - gap), "white")
+            for i, picture in enumerate(made):
+                sheet.paste(picture.convert("RGB").resize((w, h)), (i % columns * (w + gap), i // columns * (h + gap)))
+            sheet.save(path.with_suffix(".jpg"), quality=90)
+
+
+if __name__ == "__main__":
+    main()
+    if "--pictures" in sys.argv:
+        pictures()

@@ -1,0 +1,188 @@
+"""Saved workflows become API prompts; the examples are well-formed and fit the pack's nodes."""
+
+import copy
+import json
+from pathlib import Path
+
+import make_workflows
+import pytest
+from workflow import to_prompt, use_demo_model
+
+EXAMPLES = sorted((Path(__file__).parent.parent / "example_workflows").glob("*.json"))
+INFO = {
+    "CheckpointLoaderSimple": {"input": {"required": {"ckpt_name": [["a.safetensors"], {}]}}, "display_name": "Load"},
+    "Text": {"input": {"required": {"text": ["STRING", {"multiline": True}], "clip": ["CLIP"]}}},
+    "Sampler": {
+        "input": {
+            "required": {
+                "model": ["MODEL"],
+                "seed": ["INT", {"control_after_generate": True}],
+                "noise_seed": ["INT", {}],
+                "steps": ["INT", {"default": 20}],
+                "name": [["euler", "heun"], {}],
+                "positive": ["CONDITIONING"],
+            },
+            "optional": {"amount": ["FLOAT", {"forceInput": True}], "plain_seed": ["INT", {}]},
+        },
+        # The browser goes by this order, not by that of the JSON object.
+        "input_order": {
+            "required": ["model", "seed", "steps", "noise_seed", "name", "positive"],
+            "optional": ["amount", "plain_seed"],
+        },
+    },
+    "Tweak": {"input": {"required": {"clip": ["CLIP"], "model": ["MODEL"], "by": ["FLOAT", {}]}}},
+    "Load": {"input": {"required": {"image": [["a.png"], {"image_upload": True}]}}},
+}
+
+
+def node(id, type, values=(), inputs=(), **more):
+    slots = [{"name": name, "type": kind, "link": link} for name, kind, link in inputs]
+    return {"id": id, "type": type, "widgets_values": list(values), "inputs": slots, "order": id, "mode": 0, **more}
+
+
+def sampler(*links, **more):
+    inputs = (("model", "MODEL", links[0]), ("positive", "CONDITIONING", None))
+    return node(9, "Sampler", [7, "fixed", 20, 8, "randomize", "heun", 5], inputs, **more)
+
+
+@pytest.fixture
+def workflow():
+    """Checkpoint (1) -> Tweak (2), which passes the model on when bypassed -> Sampler (9)."""
+    return {
+        "nodes": [
+            node(1, "CheckpointLoaderSimple", ["a.safetensors"]),
+            node(2, "Tweak", [0.5], [("clip", "CLIP", 12), ("model", "MODEL", 10)]),
+            sampler(11),
+        ],
+        "links": [[10, 1, 0, 2, 1, "MODEL"], [11, 2, 0, 9, 0, "MODEL"], [12, 1, 1, 2, 0, "CLIP"]],
+    }
+
+
+def test_reads_widgets_in_the_declared_order_and_skips_seed_controls(workflow):
+    inputs = to_prompt(workflow, INFO)["9"]["inputs"]
+    assert inputs == {"seed": 7, "steps": 20, "noise_seed": 8, "name": "heun", "plain_seed": 5, "model": ["2", 0]}
+
+
+def test_names_nodes_by_title(workflow):
+    workflow["nodes"][2]["title"] = "Mine"
+    prompt = to_prompt(workflow, INFO)
+    assert [prompt[i]["_meta"]["title"] for i in ("1", "2", "9")] == ["Load", "Tweak", "Mine"]
+
+
+def test_bypassed_node_passes_on_the_input_of_the_wanted_type(workflow):
+    workflow["nodes"][1]["mode"] = 4
+    prompt = to_prompt(workflow, INFO)
+    assert "2" not in prompt and prompt["9"]["inputs"]["model"] == ["1", 0]
+
+
+def test_muted_node_and_its_links_are_left_out(workflow):
+    workflow["nodes"][1]["mode"] = 2
+    prompt = to_prompt(workflow, INFO)
+    assert "2" not in prompt and "model" not in prompt["9"]["inputs"]
+
+
+def test_reroutes_notes_and_links_as_objects(workflow):
+    workflow["nodes"] += [
+        node(3, "Reroute", inputs=[("", "*", 20)]),
+        node(4, "Reroute", inputs=[("", "*", 21)]),
+        node(5, "MarkdownNote", ["hello"]),
+    ]
+    workflow["links"] = [
+        {"id": 20, "origin_id": 1, "origin_slot": 2},
+        {"id": 21, "origin_id": 3, "origin_slot": 0},
+        {"id": 11, "origin_id": 4, "origin_slot": 0},
+    ]
+    prompt = to_prompt(workflow, INFO)
+    assert prompt["9"]["inputs"]["model"] == ["1", 2] and prompt.keys() == {"1", "2", "9"}
+
+
+def test_primitive_gives_its_value_to_a_converted_widget(workflow):
+    workflow["nodes"].append(node(3, "PrimitiveNode", [42, "increment"]))
+    workflow["links"].append([30, 3, 0, 9, 2, "INT"])
+    workflow["nodes"][2]["inputs"].append({"name": "steps", "type": "INT", "link": 30, "widget": {"name": "steps"}})
+    assert to_prompt(workflow, INFO)["9"]["inputs"]["steps"] == 42
+
+
+def test_values_by_name(workflow):
+    workflow["nodes"][2]["widgets_values"] = {"seed": 1, "noise_seed": 2, "name": "euler", "plain_seed": 3}
+    inputs = to_prompt(workflow, INFO)["9"]["inputs"]
+    assert inputs["steps"] == 20 and inputs["seed"] == 1  # what was not saved has its default
+    del workflow["nodes"][2]["widgets_values"]["seed"]
+    with pytest.raises(ValueError, match=r"node 9 .*no saved value for seed"):
+        to_prompt(workflow, INFO)
+
+
+def test_upload_button_is_a_value_too():
+    assert to_prompt({"nodes": [node(1, "Load", ["a.png", "image"])], "links": []}, INFO)["1"]["inputs"] == {
+        "image": "a.png"
+    }
+
+
+def test_errors_name_the_node(workflow):
+    workflow["nodes"][2]["widgets_values"].pop()
+    with pytest.raises(ValueError, match=r"node 9 \(Sampler\): 6 saved values for 7 widgets"):
+        to_prompt(workflow, INFO)
+    workflow["nodes"][2].update(type="Gone", title="Old one")
+    with pytest.raises(ValueError, match=r"node 9 \(Gone, titled 'Old one'\): the server has no node of this type"):
+        to_prompt(workflow, INFO)
+
+
+def test_demo_model_replaces_checkpoints_in_a_copy(workflow):
+    prompt = to_prompt(workflow, INFO)
+    before = copy.deepcopy(prompt)
+    demo = use_demo_model(prompt)
+    assert prompt == before
+    assert demo["1"]["class_type"] == "RegionalTestingLoader" and demo["1"]["inputs"] == {"kind": "eps"}
+    assert demo["2"] == prompt["2"]
+
+
+def test_every_sampler_node_has_an_example():
+    assert {path.stem for path in EXAMPLES} == {
+        "mask_grid",
+        "regional_sampler",
+        "regional_sampler_advanced",
+        "two_advanced_samplers_for_mask",
+        "two_samplers_for_mask",
+    }
+    assert all(path.with_suffix(".jpg").is_file() for path in EXAMPLES)
+
+
+def test_examples_are_what_the_script_writes(tmp_path, monkeypatch):
+    monkeypatch.setattr(make_workflows, "FOLDER", tmp_path)
+    make_workflows.main()
+    for path in EXAMPLES:
+        assert (tmp_path / path.name).read_text(encoding="utf-8") == path.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
+def test_example_is_well_formed(path, pack):
+    saved = json.loads(path.read_text(encoding="utf-8"))
+    nodes = {node["id"]: node for node in saved["nodes"]}
+    links = {link[0]: link for link in saved["links"]}
+    assert len(nodes) == len(saved["nodes"]) == saved["last_node_id"]
+    assert len(links) == len(saved["links"]) == saved["last_link_id"]
+    for link, origin, origin_slot, target, target_slot, kind in saved["links"]:
+        output, slot = nodes[origin]["outputs"][origin_slot], nodes[target]["inputs"][target_slot]
+        assert link in output["links"] and link == slot["link"] and output["type"] == slot["type"] == kind
+    for entry in nodes.values():
+        if cls := pack.NODE_CLASS_MAPPINGS.get(entry["type"]):
+            _check_declaration(entry, cls)
+
+
+def _check_declaration(entry, cls):
+    """The saved node has the names, types and outputs that the class declares, and a link for all that is required."""
+    declared = {name: spec for group in ("required", "optional") for name, spec in _inputs(cls, group).items()}
+    saved = {slot["name"]: slot for slot in entry["inputs"]}
+    assert saved.keys() <= declared.keys()
+    for name, slot in saved.items():
+        kind = "COMBO" if isinstance(declared[name][0], list) else declared[name][0]
+        assert slot["type"] == kind, f"{entry['type']}.{name}"
+    for name in _inputs(cls, "required"):
+        assert "widget" in saved[name] or saved[name]["link"], f"{entry['title']}: {name} is not connected"
+    assert tuple(output["type"] for output in entry["outputs"]) == cls.RETURN_TYPES
+    names = getattr(cls, "RETURN_NAMES", cls.RETURN_TYPES)
+    assert tuple(output["name"] for output in entry["outputs"]) == names
+
+
+def _inputs(cls, group):
+    return cls.INPUT_TYPES().get(group, {})

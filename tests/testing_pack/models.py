@@ -1,0 +1,200 @@
+"""Models whose right answer is known, and a real architecture without real weights. All are ComfyUI ModelPatchers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import comfy.latent_formats
+import comfy.model_base
+import comfy.model_management
+import comfy.supported_models_base
+import torch
+from comfy.model_base import ModelType
+from comfy.model_patcher import ModelPatcher
+from torch import Tensor
+from torch.nn.functional import avg_pool2d
+
+from . import texture as textures
+from .texture import Texture
+
+MODEL_TYPES = {"eps": ModelType.EPS, "v": ModelType.V_PREDICTION, "flow": ModelType.FLOW}
+Conditioning = list  # ComfyUI's CONDITIONING: [[tensor (1, tokens, width), options], ...]
+
+
+class PictureLatents(comfy.latent_formats.LatentFormat):
+    """Latents that are the picture itself, one pixel for eight: red, green, blue in -1..1 and an unseen fourth."""
+
+    latent_channels = textures.CHANNELS
+    latent_rgb_factors = [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0], [0.0, 0.0, 0.0]]
+
+
+def _config(kind: str, unet_config: dict, latent_format: type) -> comfy.supported_models_base.BASE:
+    if kind not in MODEL_TYPES:
+        raise ValueError(f"unknown kind {kind!r}, expected one of {', '.join(MODEL_TYPES)}")
+    config_type = type(
+        "TestingConfig",
+        (comfy.supported_models_base.BASE,),
+        {
+            "unet_extra_config": {},
+            "latent_format": latent_format,
+            "sampling_settings": {"shift": 3.0} if kind == "flow" else {},
+        },
+    )
+    return config_type(unet_config)
+
+
+def _patcher(model: comfy.model_base.BaseModel, device: torch.device | str | None) -> ModelPatcher:
+    device = torch.device(device) if device is not None else comfy.model_management.get_torch_device()
+    return ModelPatcher(model, load_device=device, offload_device=torch.device("cpu"))
+
+
+class ClosedForm(comfy.model_base.BaseModel):
+    """A model without weights: `denoised(x, sigma, row)` answers for one picture (4, h, w) and one row of numbers."""
+
+    def __init__(self, kind: str, latent_format: type, denoised: Callable[[Tensor, Tensor, Tensor], Tensor]):
+        config = _config(kind, {"disable_unet_model_creation": True, "in_channels": 4}, latent_format)
+        super().__init__(config, MODEL_TYPES[kind])
+        self._denoised = denoised
+
+    def _apply_model(self, x, t, c_concat=None, c_crossattn=None, *args, **kwargs):
+        rows = c_crossattn.to(x)[:, 0]  # one prompt for each picture of the batch
+        return torch.stack(
+            [self._denoised(picture, sigma, row) for picture, sigma, row in zip(x, t, rows, strict=True)]
+        )
+
+    def get_dtype(self):
+        return torch.float32
+
+    def memory_required(self, *args, **kwargs):
+        return 0
+
+
+def texture_model(kind: str = "eps", device: torch.device | str | None = None) -> ModelPatcher:
+    """The perfect model of textures: its denoised is the posterior mean. `kind`: "eps", "v" or "flow"."""
+
+    def denoised(x: Tensor, sigma: Tensor, row: Tensor) -> Tensor:
+        a = 1 - sigma if kind == "flow" else 1.0
+        return textures.denoise(Texture.from_row(row.tolist()), x, a, sigma)
+
+    return _patcher(ClosedForm(kind, PictureLatents, denoised), device)
+
+
+def texture_cond(texture: Texture) -> Conditioning:
+    return [[torch.tensor(texture.row())[None, None], {}]]
+
+
+def pixel_cond(mean: Sequence[float] | float, std: Sequence[float] | float) -> Conditioning:
+    """Every pixel independent with this mean and standard deviation, given for all four channels or for each."""
+    mean, std = ((v,) * textures.CHANNELS if isinstance(v, (int, float)) else tuple(v) for v in (mean, std))
+    return texture_cond(Texture(mean, std, "pixels"))
+
+
+def reference_model(kind: str = "eps", device: torch.device | str | None = "cpu") -> ModelPatcher:
+    """The model behind the reference cases: it pulls each pixel towards `mu`, the less the bigger `s` is.
+
+    near = 3x3 mean;  gain = s^2 / (s^2 + sigma^2);  denoised = mu + gain * ((x + near) / 2 - mu)
+    """
+
+    def denoised(x: Tensor, sigma: Tensor, row: Tensor) -> Tensor:
+        mu, s = row[:4, None, None], row[4]
+        near = avg_pool2d(x, 3, stride=1, padding=1, count_include_pad=False)
+        gain = s**2 / (s**2 + sigma**2)
+        return mu + gain * (0.5 * x + 0.5 * near - mu)
+
+    return _patcher(ClosedForm(kind, comfy.latent_formats.SD15, denoised), device)
+
+
+def reference_cond(values: Sequence[float]) -> Conditioning:
+    """`values`: mu of the four channels, then s."""
+    row = torch.zeros(1, 1, 8)
+    row[0, 0, :5] = torch.tensor(values)
+    return [[row, {}]]
+
+
+def random_unet(
+    kind: str = "eps",
+    seed: int = 0,
+    channels: int = 32,
+    context_dim: int = 8,
+    in_channels: int = 4,
+    device: torch.device | str | None = None,
+) -> ModelPatcher:
+    """ComfyUI's own SD1.5-like UNet, small, with random weights: nothing to look at, but all of its machinery runs."""
+    unet_config = {
+        "image_size": 32,
+        "in_channels": in_channels,
+        "out_channels": in_channels,
+        "model_channels": channels,
+        "num_res_blocks": [1, 1],
+        "channel_mult": (1, 2),
+        "transformer_depth": [1, 1],
+        "transformer_depth_output": [1, 1, 1, 1],
+        "transformer_depth_middle": 1,
+        "context_dim": context_dim,
+        "num_heads": 4,
+        "use_spatial_transformer": True,
+        "legacy": False,
+        "dtype": torch.float32,
+    }
+    latent_format = comfy.latent_formats.SD15 if in_channels == 4 else comfy.latent_formats.SD3
+    model = comfy.model_base.BaseModel(_config(kind, unet_config, latent_format), MODEL_TYPES[kind])
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for name, weight in model.diffusion_model.named_parameters():
+            if weight.ndim == 1:
+                weight.fill_(0.0 if name.endswith("bias") else 1.0)
+            else:
+                weight.copy_(torch.randn(weight.shape, generator=generator) * weight[0].numel() ** -0.5)
+    return _patcher(model, device)
+
+
+def random_cond(seed: int = 0, tokens: int = 4, context_dim: int = 8) -> Conditioning:
+    generator = torch.Generator().manual_seed(seed)
+    return [[torch.randn(1, tokens, context_dim, generator=generator), {}]]
+
+
+def wrapped(patcher: ModelPatcher, before: Callable[[Tensor, Tensor], Any]) -> ModelPatcher:
+    """A clone whose every model call is preceded by `before(x, sigma)`; a wrapper that is already there still runs."""
+    inner = patcher.model_options.get("model_function_wrapper")
+
+    def wrapper(apply_model, args):
+        before(args["input"], args["timestep"])
+        if inner is not None:
+            return inner(apply_model, args)
+        return apply_model(args["input"], args["timestep"], **args["c"])
+
+    clone = patcher.clone()
+    clone.set_model_unet_function_wrapper(wrapper)
+    return clone
+
+
+@dataclass(frozen=True)
+class Call:
+    """One call of the model: `rows` pictures of `height` x `width` latent pixels at `sigma` (the largest of them)."""
+
+    rows: int
+    height: int
+    width: int
+    sigma: float
+
+
+@dataclass
+class Counter:
+    """What the models that share it were asked, in order."""
+
+    calls: list[Call] = field(default_factory=list)
+
+    @property
+    def rows(self) -> int:
+        return sum(call.rows for call in self.calls)
+
+    def add(self, x: Tensor, sigma: Tensor) -> None:
+        self.calls.append(Call(x.shape[0], x.shape[-2], x.shape[-1], float(sigma.max())))
+
+
+def counted(patcher: ModelPatcher, counter: Counter | None = None) -> tuple[ModelPatcher, Counter]:
+    """A clone that records each of its calls in `counter`, or in a new one."""
+    counter = counter if counter is not None else Counter()
+    return wrapped(patcher, counter.add), counter
