@@ -38,7 +38,7 @@ def as_mask(value: object, owner: str) -> torch.Tensor:
 def check_batch(mask: torch.Tensor, batch: int, owner: str) -> None:
     """Raise ValueError unless `mask` (B, H, W) holds one mask, or one for each of the latent's `batch` pictures."""
     if mask.shape[0] not in (1, batch):
+        expected = "1 mask" if batch == 1 else f"1 mask or {batch} (one for each picture of the latent batch)"
         raise ValueError(
-            f"{owner}: 1 mask or {batch} (one for each picture of the latent batch) were expected, "
-            f"{mask.shape[0]} came; give one mask, or a latent batch of {mask.shape[0]}."
+            f"{owner}: {expected} expected, {mask.shape[0]} came; give one mask, or a latent batch of {mask.shape[0]}."
         )

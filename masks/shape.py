@@ -20,8 +20,8 @@ def resize(mask: torch.Tensor, size: tuple[int, int], mode: str = "bilinear") ->
 def grow(mask: torch.Tensor, factor: int) -> torch.Tensor:
     """Return the rounded (B, H, W) mask, dilated by a box of `factor` x `factor` pixels of its own; 0 and 1 only round.
 
-    A pixel is 1 where any rounded pixel of the box around it is 1. The box of an even factor reaches one pixel further
-    to the left and up, as a convolution with padding ceil((factor - 1) / 2), cut back to size, gives it.
+    A pixel is 1 where any rounded pixel of the box around it is 1. An even factor grows the mask one pixel further to
+    the right and down, as a convolution with padding ceil((factor - 1) / 2), cut back to size, gives it.
     Max pooling of a 0/1 mask equals that convolution clamped to 0..1, and does not slow down with the box's area.
     """
     solid = mask.round()

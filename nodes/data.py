@@ -3,10 +3,12 @@
 import re
 from typing import Any
 
+import torch
+
 from ..masks.convert import as_mask
 from ..samplers.guided import NO_NEGATIVE, Guidance
 from ..samplers.prompts import RegionalPromptObject, Variation
-from ..samplers.providers import check_step_sampler
+from ..samplers.providers import FollowingSampler, check_step_sampler, kind_of
 from . import inputs
 
 Pipe = tuple[Any, Any, Any, Any, Any]
@@ -37,8 +39,9 @@ MAX_PROMPTS = 32
 def check_pipe(pipe: object, owner: str) -> Pipe:
     """`pipe` if it is a BASIC_PIPE, else TypeError."""
     if not isinstance(pipe, list | tuple) or len(pipe) < len(_FIELDS):
+        came = f"{len(pipe)} values" if isinstance(pipe, list | tuple) else type(pipe).__name__
         raise TypeError(
-            f"{owner}: a BASIC_PIPE (model, clip, vae, positive, negative) was expected, {type(pipe).__name__} came; "
+            f"{owner}: a BASIC_PIPE (model, clip, vae, positive, negative) was expected, {came} came; "
             "connect a ToBasicPipe."
         )
     model, clip, vae, positive, negative = pipe[: len(_FIELDS)]
@@ -46,20 +49,19 @@ def check_pipe(pipe: object, owner: str) -> Pipe:
 
 
 def pipe_guidance(pipe: object, cfg: float, owner: str) -> Guidance:
-    """The pipe's model and prompts with `cfg`; TypeError or ValueError if one of them cannot be sampled with."""
+    """The pipe's model and prompts with `cfg`; TypeError if one of them cannot be sampled with."""
     model, _, _, positive, negative = check_pipe(pipe, owner)
+    return guidance(model, positive, negative, cfg, f"{owner}, basic_pipe")
+
+
+def guidance(model: Any, positive: Any, negative: Any, cfg: float, owner: str) -> Guidance:
+    """A model and its prompts; TypeError if one of them cannot be sampled with."""
     if not hasattr(model, "get_model_object"):
-        raise TypeError(
-            f"{owner}: the basic_pipe's model should be a MODEL, it is {type(model).__name__}; "
-            "connect one to ToBasicPipe."
-        )
+        raise TypeError(f"{owner}: model should be a MODEL, {kind_of(model)} came; connect a model loader.")
     for name, value in (("positive", positive), ("negative", negative)):
         if isinstance(value, list) or (name == "negative" and value == NO_NEGATIVE):
             continue
-        raise TypeError(
-            f"{owner}: the basic_pipe's {name} should be a CONDITIONING, it is {type(value).__name__}; connect one to "
-            "ToBasicPipe."
-        )
+        raise TypeError(f"{owner}: {name} should be a CONDITIONING, {kind_of(value)} came; connect a CLIPTextEncode.")
     return Guidance(model, positive, negative, cfg)
 
 
@@ -135,6 +137,21 @@ class EditBasicPipe:
         return ((model, clip, vae, positive, negative),)
 
 
+_MASK: inputs.Declaration = (
+    "MASK",
+    {
+        "tooltip": "Where the region is, of any size; white is inside. One mask, or one for each picture of the batch. "
+        "An empty mask leaves the region out."
+    },
+)
+
+
+def _own_mask(mask: object, owner: str) -> torch.Tensor:
+    """(H, W) for one mask, as other packs have it, else (B, H, W)."""
+    own = as_mask(mask, owner)
+    return own[0] if len(own) == 1 else own
+
+
 class RegionalPrompt:
     CATEGORY = inputs.CATEGORY
     DESCRIPTION = "One region: where it is, and with which sampler (and so model, prompts and guidance) it is painted."
@@ -147,13 +164,7 @@ class RegionalPrompt:
     def INPUT_TYPES(cls) -> dict[str, Any]:
         return {
             "required": {
-                "mask": (
-                    "MASK",
-                    {
-                        "tooltip": "Where the region is, of any size; white is inside. One mask, or one for each "
-                        "picture of the batch. An empty mask leaves the region out."
-                    },
-                ),
+                "mask": _MASK,
                 "advanced_sampler": inputs.step_sampler("Paints the region."),
             },
             "optional": {
@@ -185,10 +196,35 @@ class RegionalPrompt:
         variation_method: str = "linear",
     ) -> tuple[list[RegionalPromptObject]]:
         owner = type(self).__name__
-        own = as_mask(mask, owner)
         sampler = check_step_sampler(advanced_sampler, f"{owner}, advanced_sampler")
         variation = Variation(variation_seed, variation_strength, variation_method)
-        return ([RegionalPromptObject(own[0] if len(own) == 1 else own, sampler, variation)],)
+        return ([RegionalPromptObject(_own_mask(mask, owner), sampler, variation)],)
+
+
+class RegionalPromptFromConditioning:
+    CATEGORY = inputs.CATEGORY
+    DESCRIPTION = "One region from a mask, a model and its prompts; sampler and schedule are those of the base."
+    SEARCH_ALIASES = ["region", "regional prompt", "mask prompt", "regional conditioning"]
+    RETURN_TYPES = ("REGIONAL_PROMPTS",)
+    OUTPUT_TOOLTIPS = ("A list with this one region, for this pack's sampler nodes and RegionalGuider.",)
+    FUNCTION = "make"
+
+    @classmethod
+    def INPUT_TYPES(cls) -> dict[str, Any]:
+        return {
+            "required": {
+                "mask": _MASK,
+                **{name: _part(name) for name in ("model", "positive", "negative")},
+                "cfg": inputs.cfg(),
+            }
+        }
+
+    def make(
+        self, mask: Any, model: Any, positive: Any, negative: Any, cfg: float
+    ) -> tuple[list[RegionalPromptObject]]:
+        owner = type(self).__name__
+        sampler = FollowingSampler(guidance(model, positive, negative, cfg, owner))
+        return ([RegionalPromptObject(_own_mask(mask, owner), sampler)],)
 
 
 class CombineRegionalPrompts:
@@ -228,6 +264,11 @@ def _number(name: str) -> int:
 
 NODES = [
     ("RegionalPrompt", "Regional Prompt", RegionalPrompt),
+    (
+        "RegionalPromptFromConditioning",
+        "Regional Prompt from Conditioning",
+        RegionalPromptFromConditioning,
+    ),
     ("CombineRegionalPrompts", "Combine Regional Prompts", CombineRegionalPrompts),
     ("ToBasicPipe", "To Basic Pipe", ToBasicPipe),
     ("FromBasicPipe", "From Basic Pipe", FromBasicPipe),

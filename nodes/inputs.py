@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from ..regional.engines import ENGINES, STEPWISE
 from ..samplers import recovery
 from ..samplers.noise import MAX_SEED
 
@@ -58,7 +59,7 @@ def overlap(unit: str) -> Declaration:
         "min": 0,
         "max": 10000,
         "tooltip": f"Each mask is rounded to black and white and grown by a box of this many {unit}, so that "
-        "neighbours overlap and blend. 0 does not grow it.",
+        "neighbours overlap: there both are sampled, the later one last. 0 does not grow it.",
     }
 
 
@@ -100,6 +101,16 @@ def recovery_inputs() -> dict[str, Declaration]:
                 "tooltip": "The second pass's share of the step's sigma. 0 turns the second pass off.",
             },
         ),
+    }
+
+
+def engine() -> Declaration:
+    return list(ENGINES), {
+        "default": STEPWISE,
+        "tooltip": "stepwise: the sampler is restarted at every step, for the picture that saved workflows always "
+        "gave; euler suits it best. lockstep: one run, any sampler, no seams, fewer model calls; overlap_factor is then "
+        "the width of a linear blend, a noise_mask of the latent is respected, and restore_latent and additional_* have "
+        "nothing to repair and are not used.",
     }
 
 

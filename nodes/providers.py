@@ -115,7 +115,13 @@ class KSamplerAdvancedProvider:
         sampler_opt: Any = None,
         scheduler_func_opt: SchedulerFunc | None = None,
     ) -> tuple[KSamplerAdvancedObject]:
-        guidance = pipe_guidance(basic_pipe, cfg, type(self).__name__)
+        owner = type(self).__name__
+        if sigma_factor <= 0.0:
+            raise ValueError(
+                f"{owner}: sigma_factor must be above 0, {sigma_factor} came, which leaves no noise to remove; "
+                "1 leaves the schedule as it is."
+            )
+        guidance = pipe_guidance(basic_pipe, cfg, owner)
         return (
             KSamplerAdvancedObject(guidance, sampler_name, scheduler, sigma_factor, sampler_opt, scheduler_func_opt),
         )
@@ -150,13 +156,19 @@ class GITSSchedulerFuncProvider:
                         "min": 0.0,
                         "max": 1.0,
                         "step": 0.01,
-                        "tooltip": "The last share of the schedule that is kept. 1 keeps all of it.",
+                        "tooltip": "The last share of the schedule that is kept. Leave it at 1: the sampler nodes "
+                        "cut the schedule themselves.",
                     },
                 ),
             }
         }
 
     def provide(self, coeff: float, denoise: float) -> tuple[SchedulerFunc]:
+        if denoise <= 0.0:
+            raise ValueError(
+                f"{type(self).__name__}: denoise must be above 0, {denoise} came, which leaves no step; 1 keeps all."
+            )
+
         def schedule(model: Any, sampler_name: str, steps: int) -> torch.Tensor:
             return gits(coeff, steps, denoise)
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import nodes as host
 
-from ..regional import full, grid, stepwise
+from ..regional import engines, full, grid
 from ..regional.job import Job, Options, Steps, regional_canvas, two_sampler_canvas
 from ..samplers.guided import Guidance
 from ..samplers.noise import MAX_SEED
@@ -71,6 +71,7 @@ class RegionalSampler:
                 "restore_latent": inputs.restore_latent(),
                 **inputs.recovery_inputs(),
             },
+            "optional": {"engine": inputs.engine()},
             "hidden": {"unique_id": "UNIQUE_ID"},
         }
 
@@ -90,6 +91,7 @@ class RegionalSampler:
         additional_mode: str,
         additional_sampler: str,
         additional_sigma_ratio: float,
+        engine: str = engines.STEPWISE,
         unique_id: str | None = None,
     ) -> tuple[dict[str, Any]]:
         owner = type(self).__name__
@@ -116,7 +118,7 @@ class RegionalSampler:
         )
         canvas = regional_canvas(samples, base_sampler, regional_prompts, overlap_factor, owner)
         options = Options(Recovery(additional_mode, additional_sampler, additional_sigma_ratio), paste=restore_latent)
-        return (stepwise.run(Job(owner, canvas, plan, options, unique_id)),)
+        return (engines.run(engine, Job(owner, canvas, plan, options, unique_id)),)
 
 
 class RegionalSamplerAdvanced:
@@ -165,13 +167,15 @@ class RegionalSamplerAdvanced:
                 "return_with_leftover_noise": inputs.switch(
                     False,
                     "Leave the noise of the last step in the result, for another sampler to go on from. With "
-                    "restore_latent enabled the picture before the last step is returned, with its noise, either way.",
+                    "restore_latent enabled the picture before the last step is returned either way, with its noise: a "
+                    "sampler that goes on from it starts at end_at_step - 1.",
                 ),
                 "latent_image": inputs.latent("The latent to sample."),
                 "base_sampler": inputs.step_sampler("Samples what no region covers."),
                 "regional_prompts": inputs.regional_prompts(),
                 **inputs.recovery_inputs(),
             },
+            "optional": {"engine": inputs.engine()},
             "hidden": {"unique_id": "UNIQUE_ID"},
         }
 
@@ -191,6 +195,7 @@ class RegionalSamplerAdvanced:
         additional_mode: str,
         additional_sampler: str,
         additional_sigma_ratio: float,
+        engine: str = engines.STEPWISE,
         unique_id: str | None = None,
     ) -> tuple[dict[str, Any]]:
         owner = type(self).__name__
@@ -222,7 +227,7 @@ class RegionalSamplerAdvanced:
         )
         canvas = regional_canvas(latent_image, base_sampler, regional_prompts, overlap_factor, owner)
         options = Options(Recovery(additional_mode, additional_sampler, additional_sigma_ratio), paste=restore_latent)
-        return (stepwise.run(Job(owner, canvas, plan, options, unique_id)),)
+        return (engines.run(engine, Job(owner, canvas, plan, options, unique_id)),)
 
 
 class TwoAdvancedSamplersForMask:
@@ -246,6 +251,7 @@ class TwoAdvancedSamplersForMask:
                 "mask": ("MASK", {"tooltip": "Where mask_sampler paints, of any size; resized to the latent."}),
                 "overlap_factor": inputs.overlap("latent pixels"),
             },
+            "optional": {"engine": inputs.engine()},
             "hidden": {"unique_id": "UNIQUE_ID"},
         }
 
@@ -259,6 +265,7 @@ class TwoAdvancedSamplersForMask:
         mask_sampler: Any,
         mask: Any,
         overlap_factor: int,
+        engine: str = engines.STEPWISE,
         unique_id: str | None = None,
     ) -> tuple[dict[str, Any]]:
         owner = type(self).__name__
@@ -267,7 +274,7 @@ class TwoAdvancedSamplersForMask:
         plan = Steps(total, start, start, total, total, seed, seed, add_noise=True)
         canvas = two_sampler_canvas(samples, base_sampler, mask_sampler, mask, overlap_factor, owner)
         options = Options(FULL_RECOVERY, paste=False, finish_regions=True)
-        return (stepwise.run(Job(owner, canvas, plan, options, unique_id)),)
+        return (engines.run(engine, Job(owner, canvas, plan, options, unique_id)),)
 
 
 class TwoSamplersForMask:

@@ -23,4 +23,6 @@ def run(engine: str, job: Job) -> Latent:
             "choose the lockstep engine for regional inpainting.",
             job.owner,
         )
+    if engine == LOCKSTEP:
+        log.info("%s: lockstep has nothing to repair; restore_latent and additional_* are not used.", job.owner)
     return ENGINES[engine](job)

@@ -6,14 +6,15 @@ from ..samplers import latents
 from ..samplers.latents import Latent
 from ..samplers.providers import FullSampler, KSamplerObject, check_full_sampler
 from ..samplers.session import Session
-from .job import check_latent, check_models
+from .job import check_latent
+from .regions import check_formats
 
 
 def run(latent: Latent, base: object, inside: object, mask: object, owner: str, node_id: str | None = None) -> Latent:
     """Sample the LATENT with both; returns its other keys without `noise_mask`."""
     base = check_full_sampler(base, f"{owner}, base_sampler")
     inside = check_full_sampler(inside, f"{owner}, mask_sampler")
-    check_models(base, inside, f"{owner}, mask_sampler")
+    check_formats(base.params[0], inside.params[0], f"{owner}, mask_sampler")
     latent = latents.fit(check_latent(latent, owner), base.params[0])
     samples = latent["samples"]
     own = as_mask(mask, owner)

@@ -81,8 +81,8 @@ def _tile(image: object, samples: torch.Tensor, grid: GridRun, owner: str) -> to
     filled = (tile.shape[-2] * grid.rows, tile.shape[-1] * grid.columns)
     if filled != (height, width):
         raise ValueError(
-            f"{owner}: the mask of {tile.shape[-1]} x {tile.shape[-2]} pixels in {grid.columns} columns and "
-            f"{grid.rows} rows makes {filled[1]} x {filled[0]}, but the latent is {width} x {height} pixels (width x "
+            f"{owner}: the mask of {tile.shape[-1]} x {tile.shape[-2]} pixels in {grid.columns} column(s) and "
+            f"{grid.rows} row(s) makes {filled[1]} x {filled[0]}, but the latent is {width} x {height} pixels (width x "
             "height); choose mask size, rows and columns so that both are equal."
         )
     return tile

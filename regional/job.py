@@ -1,35 +1,18 @@
 """What an engine is asked to do: the canvas, the base, the regions and the steps. Both engines take the same."""
 
-import logging
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 
 import torch
 
 from ..masks.convert import as_mask, check_batch
-from ..masks.shape import grow, outside_all, resize
+from ..masks.shape import outside_all, resize
 from ..samplers import latents
 from ..samplers.latents import Latent
-from ..samplers.prompts import RegionalPromptLike
-from ..samplers.providers import FollowingSampler, StepSampler, as_own, check_step_sampler
+from ..samplers.noise import initial_noise
+from ..samplers.providers import FollowingSampler, StepSampler, as_own, check_step_sampler, kind_of
 from ..samplers.recovery import Recovery
-
-log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, eq=False)
-class Region:
-    """One region. `mask` (B or 1, H, W) is its own, at its own size; `grown` (B or 1, h, w) is rounded, grown by the
-    overlap and at latent size; `ring` is the overlap in latent pixels, (y, x). All float32 on the CPU.
-    """
-
-    name: str
-    sampler: StepSampler
-    mask: torch.Tensor
-    grown: torch.Tensor
-    ring: tuple[float, float]
-    prompt: RegionalPromptLike | None = None
+from .regions import Region, check_formats, read_regions
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,12 +24,15 @@ class Canvas:
     regions: tuple[Region, ...]
     outside: torch.Tensor
 
-    def noise(self, noise: torch.Tensor) -> torch.Tensor:
-        """The picture's noise with every region's variation of it, in order, each on the previous result."""
-        for region in self.regions:
-            if region.prompt is not None:
-                noise = region.prompt.touch_noise(noise)
-        return noise
+    @property
+    def size(self) -> tuple[int, int]:
+        """(h, w) of the latent."""
+        shape = self.latent["samples"].shape
+        return shape[-2], shape[-1]
+
+    def noise(self, latent: Latent, seed: int) -> torch.Tensor:
+        """The noise of `seed` for the latent, with every region's variation of it, in order, each on the last."""
+        return vary(initial_noise(latent, seed), self.regions)
 
 
 @dataclass(frozen=True)
@@ -94,79 +80,49 @@ class Job:
 
 
 def regional_canvas(latent: Latent, base: object, prompts: object, overlap: int, owner: str) -> Canvas:
-    """The canvas of RegionalSampler: the base where every region's own mask is exactly 0, regions grown by `overlap`.
+    """The canvas of RegionalSampler: the base where every region's own mask is exactly 0.
 
-    `overlap` is in pixels of each region's own mask. A region whose mask is empty is left out. Nothing is changed.
+    `overlap` is in pixels of each region's own mask. Nothing is changed.
     """
     base = check_step_sampler(base, f"{owner}, base_sampler")
     latent, size, batch = _fitted(latent, base, owner)
-    if not isinstance(prompts, Sequence) or isinstance(prompts, str):
-        raise TypeError(
-            f"{owner}: regional_prompts expects REGIONAL_PROMPTS, {type(prompts).__name__} came; connect a "
-            "RegionalPrompt or a CombineRegionalPrompts."
-        )
-    if not prompts:
-        raise ValueError(f"{owner}: there are no regional prompts; connect at least one RegionalPrompt.")
-    regions, own = [], []
-    for number, prompt in enumerate(prompts, 1):
-        name = f"region {number}"
-        where = f"{owner}, {name}"
-        if not isinstance(prompt, RegionalPromptLike):
-            raise TypeError(
-                f"{where}: a regional prompt was expected, {type(prompt).__name__} came; connect a RegionalPrompt."
-            )
-        sampler = check_step_sampler(prompt.sampler, where)
-        if isinstance(sampler, FollowingSampler):
-            sampler = sampler.after(as_own(base, f"{owner}, base_sampler"))
-        check_models(base, sampler, where)
-        mask = as_mask(prompt.mask, where)
-        check_batch(mask, batch, where)
-        if not mask.any():
-            log.warning("%s: its mask is empty, so the region is left out.", where)
-            continue
-        own.append(mask)
-        grown = as_mask(prompt.get_mask_erosion(overlap), where)
-        ring = latent_pixels(overlap, mask, size)
-        regions.append(Region(name, sampler, mask, resize(grown, size), ring, prompt))
-    outside = resize(outside_all(own), size) if own else torch.ones((1, *size))
-    return Canvas(latent, base, tuple(regions), outside)
+    regions = []
+    for region in read_regions(prompts, base.params[0], overlap, owner):
+        where = f"{owner}, {region.name}"
+        check_batch(region.mask, batch, where)
+        if isinstance(region.sampler, FollowingSampler):
+            own = as_own(base, f"{owner}, base_sampler")
+            region = replace(region, sampler=region.sampler.after(own))
+        regions.append(region)
+    outside = outside_all([region.mask for region in regions]) if regions else torch.ones((1, *size))
+    return Canvas(latent, base, tuple(regions), resize(outside, size))
 
 
 def two_sampler_canvas(latent: Latent, base: object, inside: object, mask: object, overlap: int, owner: str) -> Canvas:
     """The canvas of TwoAdvancedSamplersForMask: the base where the mask is not exactly 1, one region for the mask.
 
-    The region is grown by `overlap` latent pixels, after its mask was resized to the latent.
+    `overlap` is in latent pixels.
     """
     base = check_step_sampler(base, f"{owner}, base_sampler")
     inside = check_step_sampler(inside, f"{owner}, mask_sampler")
-    check_models(base, inside, f"{owner}, mask_sampler")
+    check_formats(base.params[0], inside.params[0], f"{owner}, mask_sampler")
     latent, size, batch = _fitted(latent, base, owner)
     own = as_mask(mask, owner)
     check_batch(own, batch, owner)
-    outside = resize((own != 1).float(), size)
-    region = Region("mask_sampler", inside, own, grow(resize(own, size), overlap), (float(overlap),) * 2)
-    return Canvas(latent, base, (region,), outside)
+    return Canvas(latent, base, (Region("mask_sampler", inside, own, overlap),), resize((own != 1).float(), size))
 
 
-def latent_pixels(pixels: float, mask: torch.Tensor, size: tuple[int, int]) -> tuple[float, float]:
-    """A length in pixels of `mask` (B, H, W) in latent pixels, along (y, x), for a latent of `size` = (h, w)."""
-    return pixels * size[0] / mask.shape[-2], pixels * size[1] / mask.shape[-1]
-
-
-def check_models(base: Any, region: Any, where: str) -> None:
-    """Raise ValueError if the two samplers' models do not share a latent format: one canvas cannot serve both."""
-    ours, theirs = (sampler.params[0].get_model_object("latent_format") for sampler in (base, region))
-    if type(ours) is not type(theirs):
-        raise ValueError(
-            f"{where}: its model has latents of format {type(theirs).__name__}, the base's are {type(ours).__name__}; "
-            "one canvas needs models of one latent format, so use a model of the base's family here."
-        )
+def vary(noise: torch.Tensor, regions: Iterable[Region]) -> torch.Tensor:
+    """The noise with every region's variation of it, in order, each on the previous result. Never in place."""
+    for region in regions:
+        noise = region.vary(noise)
+    return noise
 
 
 def check_latent(latent: object, owner: str) -> Latent:
     """`latent` if it is a LATENT of pictures or video, else TypeError or ValueError."""
     if not isinstance(latent, dict) or "samples" not in latent:
-        raise TypeError(f"{owner}: a LATENT was expected, {type(latent).__name__} came; connect a LATENT output.")
+        raise TypeError(f"{owner}: a LATENT was expected, {kind_of(latent)} came; connect a LATENT output.")
     samples = latent["samples"]
     if getattr(samples, "is_nested", False) or samples.ndim not in (4, 5):
         kind = "a nested one" if getattr(samples, "is_nested", False) else f"one of shape {tuple(samples.shape)}"

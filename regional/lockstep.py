@@ -8,17 +8,19 @@ import comfy.model_sampling
 import comfy.samplers
 import torch
 
+from ..masks.convert import check_batch
 from ..masks.weights import reach, share
 from ..samplers import latents
+from ..samplers.guided import Guidance
 from ..samplers.latents import Latent
-from ..samplers.noise import initial_noise
 from ..samplers.providers import KSamplerAdvancedObject, as_own, call
 from ..samplers.recovery import NO_RECOVERY
 from ..samplers.schedules import cut
 from ..samplers.session import Session
 from .composed import ComposedGuider
-from .job import Job, Region
+from .job import Job, vary
 from .loops import Loop, SideBySide
+from .regions import Region, read_regions
 
 
 def run(job: Job) -> Latent:
@@ -37,7 +39,7 @@ def run(job: Job) -> Latent:
     session = Session(max(steps.end - steps.start, 1), job.node_id)
     latent, start, add_noise = canvas.latent, steps.start, steps.add_noise
     if steps.renoise and steps.regional > start:
-        noise = canvas.noise(initial_noise(latent, steps.base_seed)) if add_noise else None
+        noise = canvas.noise(latent, steps.base_seed) if add_noise else None
         span = (start, steps.regional)
         latent = call(
             samplers[0], session, add_noise, steps.base_seed, steps.total, latent, span, False, NO_RECOVERY, noise
@@ -68,12 +70,12 @@ def run(job: Job) -> Latent:
     base_only = steps.regional - start
     guider = ComposedGuider(
         [sampler.guidance for sampler in samplers],
-        weigher(canvas.regions),
+        weigher(canvas.regions, job.owner),
         base_only_sigma=float(schedules[0][min(base_only, len(schedules[0]) - 1)]) if base_only > 0 else None,
     )
     loops = _loops(names, samplers, schedules)
     samples = latent["samples"]
-    noise = canvas.noise(initial_noise(latent, seed)) if add_noise else torch.zeros_like(samples)
+    noise = canvas.noise(latent, seed) if add_noise else torch.zeros_like(samples)
     span_length = steps.end - start
     with session.steps(span_length):
         out = guider.sample(
@@ -90,13 +92,39 @@ def run(job: Job) -> Latent:
     return {**latents.without_mask(latent), "samples": out.to(device=device, dtype=dtype)}
 
 
-def weigher(regions: Sequence[Region]) -> Callable[[tuple[int, int], int], list[torch.Tensor]]:
+def regional_guider(
+    base: Guidance, prompts: object, overlap: int, base_only_percent: float, owner: str
+) -> ComposedGuider:
+    """A GUIDER over the base and REGIONAL_PROMPTS, of which models, prompts and cfg are used, and no samplers.
+
+    `overlap` is in mask pixels. The base alone paints the first `base_only_percent` (0..1) of the sampling progress, by
+    the host's percent_to_sigma.
+    """
+    regions = read_regions(prompts, base.model, overlap, owner)
+    guidances = [base]
+    for region in regions:
+        where = f"{owner}, {region.name}"
+        guidance = as_own(region.sampler, where).guidance
+        check_samplings(base.model, guidance.model, where)
+        guidances.append(guidance)
+    sigma = base.model.get_model_object("model_sampling").percent_to_sigma(base_only_percent)
+    return ComposedGuider(
+        guidances,
+        weigher(regions, owner),
+        base_only_sigma=float(sigma) if base_only_percent > 0.0 else None,
+        vary=lambda noise: vary(noise, regions),
+    )
+
+
+def weigher(regions: Sequence[Region], owner: str) -> Callable[[tuple[int, int], int], list[torch.Tensor]]:
     """What a ComposedGuider weighs its members by: the regions' own masks, with their overlap as a linear blend."""
 
     def weigh(size: tuple[int, int], batch: int) -> list[torch.Tensor]:
         if not regions:
             return [torch.ones((1, *size))]
-        return share([reach(region.mask, size, region.ring) for region in regions])
+        for region in regions:
+            check_batch(region.mask, batch, f"{owner}, {region.name}")
+        return share([reach(region.mask, size, region.ring(size)) for region in regions])
 
     return weigh
 

@@ -3,18 +3,27 @@
 The numbers of saved workflows depend on every detail here; docs/engines.md says what they are and where it ends.
 """
 
+import functools
+import logging
+from collections.abc import Sequence
+
+import torch
+
 from ..samplers import latents
 from ..samplers.latents import Latent
-from ..samplers.noise import initial_noise
 from ..samplers.providers import call
 from ..samplers.recovery import NO_RECOVERY
 from ..samplers.session import Session
 from .job import Job
 
+log = logging.getLogger(__name__)
+
 
 def run(job: Job) -> Latent:
     """Sample the job's canvas; returns a LATENT with the input's other keys and without `noise_mask`."""
     canvas, steps, options = job.canvas, job.steps, job.options
+    places = [region.grown(canvas.size) for region in canvas.regions]
+    _warn_of_holes(job, places)
     # With `paste` the base's last steps would be thrown away again: the picture returned is the one before them.
     tail = 0 if options.paste else max(steps.end - steps.alone, 0)
     session = Session(planned_steps(job, tail), job.node_id)
@@ -32,7 +41,7 @@ def run(job: Job) -> Latent:
             (steps.start, steps.regional),
             not steps.renoise,
             NO_RECOVERY,
-            canvas.noise(initial_noise(latent, steps.base_seed)) if add_noise else None,
+            canvas.noise(latent, steps.base_seed) if add_noise else None,
         )
         add_noise = steps.renoise
 
@@ -48,11 +57,11 @@ def run(job: Job) -> Latent:
             span,
             True,
             options.recovery,
-            canvas.noise(initial_noise(latent, steps.seed)) if add_noise else None,
+            canvas.noise(latent, steps.seed) if add_noise else None,
         )
         # Regions never add noise: the base's call left the canvas noisy inside their masks too.
         add_noise = False
-        for region in canvas.regions:
+        for region, place in zip(canvas.regions, places, strict=True):
             leave_noise = not (options.finish_regions and step + 1 == steps.alone)
             before = latents.without_mask(latent)
             latent = call(
@@ -61,13 +70,13 @@ def run(job: Job) -> Latent:
                 False,
                 steps.seed,
                 steps.total,
-                latents.with_mask(before, region.grown),
+                latents.with_mask(before, place),
                 span,
                 leave_noise,
                 options.recovery,
             )
             if options.paste:
-                latent = latents.paste(before, latents.without_mask(latent), region.grown)
+                latent = latents.paste(before, latents.without_mask(latent), place)
 
     if tail:
         latent = call(
@@ -82,6 +91,19 @@ def run(job: Job) -> Latent:
             options.recovery,
         )
     return latents.without_mask(latent)
+
+
+def _warn_of_holes(job: Job, places: Sequence[torch.Tensor]) -> None:
+    """Soft masks shut the base out where they are not 0, but are rounded for their region: between, nobody paints."""
+    painted = functools.reduce(torch.maximum, places, job.canvas.outside)
+    holes = int((painted == 0).sum())
+    if holes:
+        log.warning(
+            "%s: %d latent pixels are sampled by nobody and stay noisy: a mask is between 0 and 0.5 there; raise "
+            "overlap_factor, or make the mask black and white.",
+            job.owner,
+            holes,
+        )
 
 
 def planned_steps(job: Job, tail: int) -> int:

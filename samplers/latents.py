@@ -10,12 +10,17 @@ from comfy_extras.nodes_mask import LatentCompositeMasked
 Latent = dict[str, Any]
 
 
+# What the host's empty latents say about their scale, so that they can be fitted to a model.
+_SCALES = ("downscale_ratio_spacial", "downscale_ratio_temporal")
+
+
 def fit(latent: Latent, model: Any) -> Latent:
-    """A shallow copy whose samples, if empty, have the model's channel count and dimensions."""
-    samples = comfy.sample.fix_empty_latent_channels(
-        model, latent["samples"], latent.get("downscale_ratio_spacial"), latent.get("downscale_ratio_temporal")
-    )
-    return {**latent, "samples": samples}
+    """A shallow copy whose samples, if empty, have the model's channel count, dimensions and scale.
+
+    The keys about the scale are gone from it, as from the results of the host's own samplers: they are no longer true.
+    """
+    samples = comfy.sample.fix_empty_latent_channels(model, latent["samples"], *(latent.get(key) for key in _SCALES))
+    return {**{key: value for key, value in latent.items() if key not in _SCALES}, "samples": samples}
 
 
 def without_mask(latent: Latent) -> Latent:

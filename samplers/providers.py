@@ -203,7 +203,7 @@ def check_step_sampler(value: object, owner: str) -> StepSampler:
     """`value` if it is a KSAMPLER_ADVANCED, else TypeError."""
     if not isinstance(value, StepSampler):
         raise TypeError(
-            f"{owner}: a KSAMPLER_ADVANCED was expected, {_kind(value)} came; connect a KSamplerAdvancedProvider."
+            f"{owner}: a KSAMPLER_ADVANCED was expected, {kind_of(value)} came; connect a KSamplerAdvancedProvider."
         )
     return value
 
@@ -231,7 +231,7 @@ def as_own(sampler: StepSampler, owner: str) -> KSamplerAdvancedObject:
 def check_full_sampler(value: object, owner: str) -> FullSampler:
     """`value` if it is a KSAMPLER, else TypeError."""
     if not isinstance(value, FullSampler):
-        raise TypeError(f"{owner}: a KSAMPLER was expected, {_kind(value)} came; connect a KSamplerProvider.")
+        raise TypeError(f"{owner}: a KSAMPLER was expected, {kind_of(value)} came; connect a KSamplerProvider.")
     return value
 
 
@@ -262,7 +262,8 @@ def call(
         return sampler.sample_advanced(*arguments, **options)
 
 
-def _kind(value: object) -> str:
+def kind_of(value: object) -> str:
+    """What to call `value` in an error."""
     return "nothing" if value is None else type(value).__name__
 
 

@@ -14,6 +14,7 @@ import contextlib
 import hashlib
 import json
 import os
+import shutil
 import socket
 import struct
 import subprocess
@@ -127,7 +128,7 @@ class ComfyServer:
         custom_nodes = self.base / "custom_nodes"
         custom_nodes.mkdir(parents=True, exist_ok=True)
         for name, folder in self.packs.items():
-            link_folder(folder, custom_nodes / name)
+            link_pack(folder, custom_nodes / name)
         self.log.parent.mkdir(parents=True, exist_ok=True)
 
         command = [self.python, str(self.comfyui / "main.py"), "--listen", HOST, "--port", str(self.port)]
@@ -378,6 +379,24 @@ def link_folder(target: Path, link: Path) -> None:
             raise
         # Windows lets only administrators and developer mode make symlinks; a junction needs no right.
         subprocess.run(["cmd", "/c", "mklink", "/J", str(link), str(target)], check=True, stdout=subprocess.DEVNULL)
+
+
+def link_pack(pack: Path, link: Path) -> None:
+    """Makes `link` a folder with what the node pack `pack` holds, hidden entries aside.
+
+    Not one link to all of it: the server's own folder may lie in a hidden one there (.host), and whatever walks the
+    tree would go round in circles.
+    """
+    if link.is_symlink():
+        link.unlink()
+    link.mkdir(exist_ok=True)
+    for entry in pack.iterdir():
+        if entry.name.startswith(".") or entry.name == "__pycache__":
+            continue
+        if entry.is_dir():
+            link_folder(entry, link / entry.name)
+        else:
+            shutil.copy2(entry, link / entry.name)
 
 
 def _free_port(wanted: int) -> int:

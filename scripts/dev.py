@@ -233,7 +233,12 @@ def setup_command(args: argparse.Namespace) -> int:
 
 def test_command(args: argparse.Namespace) -> int:
     comfyui = setup()
-    named = any(Path(arg.split("::")[0]).resolve().is_relative_to(TESTS) for arg in args.rest if arg[:1] != "-")
+    before = ["", *args.rest]
+    named = any(
+        Path(arg.split("::")[0]).resolve().is_relative_to(TESTS)
+        for option, arg in zip(before, args.rest, strict=False)
+        if arg[:1] != "-" and option not in ("--deselect", "--ignore")
+    )
     # -P: the current folder, often the root, must not come onto sys.path: this pack's `nodes` would hide ComfyUI's.
     command = [str(venv_python()), "-P", "-m", "pytest", "-c", str(TESTS / "pytest.ini"), *args.rest]
     env = {**os.environ, "COMFYUI_PATH": str(comfyui)}

@@ -11,7 +11,7 @@ import nodes as host_nodes
 import pytest
 import torch
 from comfy.model_patcher import ModelPatcher
-from comfy_extras.nodes_custom_sampler import BasicGuider, Noise_RandomNoise, SamplerCustomAdvanced
+from comfy_extras.nodes_custom_sampler import BasicGuider, CFGGuider, Noise_RandomNoise, SamplerCustomAdvanced
 from comfy_extras.nodes_flux import FluxGuidance
 from comfy_extras.nodes_gits import GITSScheduler
 from host import ROOT
@@ -306,9 +306,11 @@ def test_edit_basic_pipe_replaces_what_is_linked_in_a_copy(pack, changed):
 
 
 @pytest.mark.parametrize("node", ["FromBasicPipe", "FromBasicPipe_v2", "EditBasicPipe"])
-@pytest.mark.parametrize("wrong", ["a pipe", None, ("m", None, None, [])], ids=str)
-def test_a_wrong_pipe_is_named(pack, node, wrong):
-    with pytest.raises(TypeError, match=f"{node}: a BASIC_PIPE .*{type(wrong).__name__}"):
+@pytest.mark.parametrize(
+    ("wrong", "named"), [("a pipe", "str"), (None, "NoneType|nothing"), (("m", None, None, []), "4")]
+)
+def test_a_wrong_pipe_is_named(pack, node, wrong, named):
+    with pytest.raises(TypeError, match=rf"{node}: a BASIC_PIPE .*\b({named})\b.* came"):
         make(pack, node, basic_pipe=wrong)
 
 
@@ -440,6 +442,12 @@ def test_a_ksampler_stays_inside_the_noise_mask(pack):
     same(sampled(full(pack, "unet", denoise=0.7), latent), want)
 
 
+def test_a_ksampler_recovers_nothing(pack):
+    latent = latent_of()
+    want = host_advanced("eps", "dpmpp_2m_sde", latent, 6, 0, 10000, False)
+    same(sampled(full(pack, sampler="dpmpp_2m_sde"), latent), want)
+
+
 @pytest.mark.parametrize("scheduler", ["AYS SD1", "GITS[coeff=1.2]"])
 def test_a_ksampler_takes_the_extra_schedulers(pack, scheduler):
     model, positive, negative = MODELS["eps"]
@@ -478,6 +486,22 @@ def test_leftover_noise_is_there_or_not(pack):
     source, latent = advanced(pack), latent_of()
     noisy, clean = (step_sampled(source, True, RUN_SEED, 6, latent, 0, 2, leave)["samples"] for leave in (True, False))
     assert float(noisy.std()) > 2 * float(clean.std())
+
+
+@pytest.mark.parametrize("leave_noise", [False, True])
+def test_without_leftover_noise_the_last_prediction_is_returned(pack, leave_noise):
+    """A schedule that does not end at sigma 0 tells the sampled latent from the denoised one."""
+    sigmas = torch.tensor([9.0, 4.0, 1.5])
+    source = advanced(pack, scheduler_func_opt=lambda model, sampler_name, steps: sigmas)
+    latent = latent_of()
+    model, positive, negative = MODELS["eps"]
+    guider = CFGGuider.execute(model, positive, negative, 3.0).result[0]
+    noise, sampler = Noise_RandomNoise(RUN_SEED), comfy.samplers.sampler_object("euler")
+    with torch.inference_mode():
+        noisy, denoised = SamplerCustomAdvanced.execute(noise, guider, sampler, sigmas, latent).result
+    assert error(noisy["samples"], denoised["samples"]) > 0.1
+    got = step_sampled(source, True, RUN_SEED, 2, latent, 0, 2, leave_noise)
+    same(got, noisy if leave_noise else denoised)
 
 
 @pytest.mark.parametrize("start", [6, 7, 10000])
@@ -593,9 +617,11 @@ def test_recovery_is_two_runs_of_the_host(pack, mode, ratio, asked, factors, add
     model, positive, negative = MODELS["eps"]
     latent = latent_of(noise_mask=MASK)
     mask = MASK[:, ::8, ::8]
-    noise = comfy.sample.prepare_noise(latent["samples"], RUN_SEED) * add_noise
+    seeds, given = comfy.sample.prepare_noise(latent["samples"], RUN_SEED), gaussian(1, 4, *SIZE, seed=77)
     want = latent["samples"]
     for sampler, factor in factors:
+        # Noise that is given stands for the main pass's alone; the second pass draws the seed's.
+        noise = (given if sampler == "uni_pc" else seeds) * add_noise
         sigmas = comfy.samplers.KSampler(model, 6, "cpu", sampler, "karras").sigmas[2:4] * factor * 1.1
         run = (model, noise, 6, 3.0, sampler, "karras", positive, negative, want)
         with torch.inference_mode():
@@ -603,7 +629,7 @@ def test_recovery_is_two_runs_of_the_host(pack, mode, ratio, asked, factors, add
         want = mask * out + (1 - mask) * latent["samples"]
     options = {"recovery_mode": mode, "recovery_sampler": asked, "recovery_sigma_ratio": ratio}
     source = advanced(pack, sampler="uni_pc", sigma_factor=1.1)
-    got = step_sampled(source, add_noise, RUN_SEED, 6, latent, 2, 3, True, **options)["samples"]
+    got = step_sampled(source, add_noise, RUN_SEED, 6, latent, 2, 3, True, noise=given, **options)["samples"]
     same({"samples": mask * got}, {"samples": mask * want})
 
 
@@ -686,7 +712,7 @@ class ForeignStepSampler:
     def __init__(self, ours):
         self.ours = ours
         self.params = ours.params
-        self.calls = 0
+        self.asked = []
 
     def sample_advanced(
         self,
@@ -703,8 +729,8 @@ class ForeignStepSampler:
         recovery_sigma_ratio=1.0,
         noise=None,
     ):
-        self.calls += 1
         assert hook is None  # nobody here has one to give: something else came in its place
+        self.asked.append(((recovery_mode, recovery_sampler, recovery_sigma_ratio), add_noise, noise is not None))
         run = (add_noise, seed, steps, latent_image, start_at_step, end_at_step, return_with_leftover_noise)
         return self.ours.sample_advanced(
             *run,
@@ -741,9 +767,12 @@ class ForeignPrompt:
         return self.ours.touch_noise(noise)
 
 
+ASKED = ("ratio between", "heun", 0.4)
+
+
 def regional(pack, node, base, prompts, latent=None):
     latent = latent or latent_of(2)
-    recovery = {"additional_mode": "ratio between", "additional_sampler": "AUTO", "additional_sigma_ratio": 0.3}
+    recovery = dict(zip(ADDITIONAL, ASKED, strict=True))
     both = {"steps": 5, "overlap_factor": 5, "restore_latent": True, "base_sampler": base, **recovery}
     if node == "RegionalSampler":
         seeds = {"seed": RUN_SEED, "seed_2nd": 4, "seed_2nd_mode": "fixed"}
@@ -778,7 +807,13 @@ def test_foreign_step_samplers_sample_regions(pack, node):
     want = regional(pack, node, base, regions(pack, inside))
     foreign = [ForeignStepSampler(one) for one in (base, *inside)]
     same(regional(pack, node, foreign[0], regions(pack, foreign[1:])), want)
-    assert all(one.calls for one in foreign)
+    for one in foreign[1:]:
+        assert set(one.asked) == {(ASKED, False, False)}
+    # The base adds noise, with the regions' variations in it: once, or a second time after its own steps.
+    asked = [(recovery[0], add_noise, given) for recovery, add_noise, given in foreign[0].asked]
+    assert asked[0] == ("DISABLE" if node == "RegionalSampler" else "ratio between", True, True)
+    assert asked[1] == ("ratio between", node == "RegionalSampler", node == "RegionalSampler")
+    assert set(asked[2:]) == {("ratio between", False, False)}
     same(regional(pack, node, base, regions(pack, foreign[1:])), want)  # mixed with ours
 
 
@@ -805,7 +840,7 @@ def test_foreign_step_samplers_sample_both_sides_of_a_mask(pack):
 
     foreign = ForeignStepSampler(base), ForeignStepSampler(inside)
     same(run(*foreign), run(base, inside))
-    assert all(one.calls for one in foreign)
+    assert {asked for one in foreign for asked, _, _ in one.asked} == {("ratio additional", "AUTO", 1.0)}
 
 
 def test_foreign_full_samplers_sample_both_sides_of_a_mask(pack):

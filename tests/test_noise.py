@@ -14,7 +14,7 @@ from pack.samplers.prompts import RegionalPromptObject, Variation
 from pack.samplers.providers import KSamplerAdvancedObject
 from pack.samplers.recovery import Pass, Recovery, passes
 from pack.samplers.schedules import make_sigmas
-from testing_pack.models import reference_cond, reference_model
+from testing_pack.models import reference_cond, reference_model, wrapped
 
 # torchsde's remark on a time that rounding puts just outside of the path; the host's own runs draw it too.
 pytestmark = pytest.mark.filterwarnings("ignore:Should have t[ab]:UserWarning")
@@ -292,13 +292,17 @@ def test_ancestral_steps_draw_new_noise_each(sampler):
 
 
 def test_ddim_keeps_one_noise_outside_its_mask():
-    """ddim fills what is outside the mask with noise of the seed; a new one at each step would not fit the last's."""
+    """ddim shows the model noise of the seed outside of the mask; a new one at each step would be another run's."""
     mask = torch.zeros(1, 6, 8)
     mask[..., :4] = 1.0
-    source = provider("ddim")
-    latents = in_steps(source, latent={**LATENT, "noise_mask": mask}, steps=range(STEPS - 1))
-    whole = stretch(source, 0, STEPS - 1, {**LATENT, "noise_mask": mask}, noise=True)["samples"]
-    assert error(latents[-1][..., :4], whole[..., :4]) < 1e-4
+    seen = []
+    model = wrapped(reference_model(), lambda x, sigma: seen.append((x[: SHAPE[0]].clone(), float(sigma[0]))))
+    source = KSamplerAdvancedObject(Guidance(model, FLAT, FLAT, 1.0), "ddim", "simple")
+    latents = in_steps(source, latent={**LATENT, "noise_mask": mask}, steps=range(1, STEPS))
+    noises = [(x - in_model(latent)) / sigma for (x, sigma), latent in zip(seen, latents, strict=False)]
+    assert len(noises) == STEPS - 1 and float(noises[0][..., 4:].std()) == pytest.approx(1.0, abs=0.1)
+    for noise in noises[1:]:
+        assert error(noise[..., 4:], noises[0][..., 4:]) < 1e-4
 
 
 # recovery.passes

@@ -56,7 +56,7 @@ def test_each_region_gets_its_own_prompt_at_its_place_in_a_non_square_picture(ki
 
 
 def test_transposing_the_inputs_transposes_the_result():
-    """Nothing swaps width and height. Odd growth, since a box of even size reaches further up and left."""
+    """Nothing swaps width and height. Odd growth, since an even one grows further down and right."""
 
     def run(flip):
         turn = (lambda t: t.transpose(-1, -2).contiguous()) if flip else (lambda t: t)

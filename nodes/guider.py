@@ -1,0 +1,74 @@
+"""RegionalGuider: regions for the core's SamplerCustomAdvanced, with any SAMPLER and SIGMAS."""
+
+from typing import Any
+
+from ..regional.composed import ComposedGuider
+from ..regional.lockstep import regional_guider
+from . import inputs
+from .data import guidance
+
+
+class RegionalGuider:
+    CATEGORY = inputs.CATEGORY
+    DESCRIPTION = (
+        "A guider with regions, for SamplerCustomAdvanced: any sampler and any sigmas, in one run without seams. The "
+        "samplers inside the regional prompts are not used, their models, prompts and cfg are."
+    )
+    SEARCH_ALIASES = ["regional prompt", "region", "guider", "area prompt", "attention couple", "latent couple"]
+    RETURN_TYPES = ("GUIDER",)
+    OUTPUT_TOOLTIPS = ("For the guider input of SamplerCustomAdvanced.",)
+    FUNCTION = "make"
+
+    @classmethod
+    def INPUT_TYPES(cls) -> dict[str, Any]:
+        return {
+            "required": {
+                "model": ("MODEL", {"tooltip": "The model that paints where no region is."}),
+                "positive": inputs.conditioning("What should be there where no region is."),
+                "negative": inputs.conditioning(
+                    "What should not be there; regions with the same negative share its evaluation."
+                ),
+                "cfg": inputs.cfg(),
+                "regional_prompts": inputs.regional_prompts(),
+            },
+            "optional": {
+                "overlap_factor": (
+                    "INT",
+                    {
+                        "default": 10,
+                        "min": 0,
+                        "max": 10000,
+                        "tooltip": "Width of the linear blend around each region, in pixels of its mask. 0 turns it "
+                        "off.",
+                    },
+                ),
+                "base_only_percent": (
+                    "FLOAT",
+                    {
+                        "default": 0.0,
+                        "min": 0.0,
+                        "max": 1.0,
+                        "step": 0.01,
+                        "tooltip": "Share of the sampling progress that the base paints alone, to lay out the picture. "
+                        "0 turns it off.",
+                    },
+                ),
+            },
+        }
+
+    def make(
+        self,
+        model: Any,
+        positive: Any,
+        negative: Any,
+        cfg: float,
+        regional_prompts: Any,
+        overlap_factor: int = 10,
+        base_only_percent: float = 0.0,
+    ) -> tuple[ComposedGuider]:
+        owner = type(self).__name__
+        base = guidance(model, positive, negative, cfg, owner)
+        return (regional_guider(base, regional_prompts, overlap_factor, base_only_percent, owner),)
+
+
+NODES = [("RegionalGuider", "Regional Guider", RegionalGuider)]
