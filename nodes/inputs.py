@@ -108,9 +108,9 @@ def engine() -> Declaration:
     return list(ENGINES), {
         "default": STEPWISE,
         "tooltip": "stepwise: the sampler is restarted at every step, for the picture that saved workflows always "
-        "gave; euler suits it best. lockstep: one run, any sampler, no seams, fewer model calls; overlap_factor is then "
-        "the width of a linear blend, a noise_mask of the latent is respected, and restore_latent and additional_* have "
-        "nothing to repair and are not used.",
+        "gave; euler suits it best. lockstep: one run, any sampler, no seams, fewer model calls; overlap_factor is "
+        "then the width of a linear blend, a noise_mask of the latent is respected, and restore_latent and "
+        "additional_* have nothing to repair and are not used.",
     }
 
 

@@ -6,7 +6,7 @@ import comfy.samplers
 import torch
 
 from ..samplers.guided import NO_NEGATIVE
-from ..samplers.providers import KSamplerAdvancedObject, KSamplerObject
+from ..samplers.providers import KSamplerAdvancedObject, KSamplerObject, kind_of
 from ..samplers.schedules import SchedulerFunc, gits, scheduler_names
 from . import inputs
 from .data import PIPE_INPUT, pipe_guidance
@@ -27,6 +27,14 @@ _SCHEDULER_FUNC: inputs.Declaration = (
     "SCHEDULER_FUNC",
     {"tooltip": "Takes the place of scheduler. Not connected: the scheduler's name counts."},
 )
+
+
+def _check_scheduler_func(value: object, owner: str) -> None:
+    if value is not None and not callable(value):
+        raise TypeError(
+            f"{owner}: scheduler_func_opt expects a SCHEDULER_FUNC, {kind_of(value)} came; connect a "
+            "GITSSchedulerFuncProvider, or nothing."
+        )
 
 
 class KSamplerProvider:
@@ -63,7 +71,9 @@ class KSamplerProvider:
         basic_pipe: Any,
         scheduler_func_opt: SchedulerFunc | None = None,
     ) -> tuple[KSamplerObject]:
-        guidance = pipe_guidance(basic_pipe, cfg, type(self).__name__)
+        owner = type(self).__name__
+        guidance = pipe_guidance(basic_pipe, cfg, owner)
+        _check_scheduler_func(scheduler_func_opt, owner)
         sampler = KSamplerAdvancedObject(guidance, sampler_name, scheduler, scheduler_func=scheduler_func_opt)
         return (KSamplerObject(sampler, seed, steps, denoise),)
 
@@ -122,6 +132,11 @@ class KSamplerAdvancedProvider:
                 "1 leaves the schedule as it is."
             )
         guidance = pipe_guidance(basic_pipe, cfg, owner)
+        if sampler_opt is not None and not callable(getattr(sampler_opt, "sample", None)):
+            raise TypeError(
+                f"{owner}: sampler_opt expects a SAMPLER, {kind_of(sampler_opt)} came; connect a KSamplerSelect."
+            )
+        _check_scheduler_func(scheduler_func_opt, owner)
         return (
             KSamplerAdvancedObject(guidance, sampler_name, scheduler, sigma_factor, sampler_opt, scheduler_func_opt),
         )

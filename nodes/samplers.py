@@ -7,11 +7,11 @@ import nodes as host
 
 from ..regional import engines, full, grid
 from ..regional.job import Job, Options, Steps, regional_canvas, two_sampler_canvas
-from ..samplers.guided import Guidance
 from ..samplers.noise import MAX_SEED
 from ..samplers.providers import schedule_steps
 from ..samplers.recovery import FULL_RECOVERY, Recovery
 from . import inputs
+from .data import guidance
 
 log = logging.getLogger(__name__)
 
@@ -323,6 +323,7 @@ class MaskGridNKSamplersAdvanced:
     OUTPUT_TOOLTIPS = ("A batch of rows x columns latents, row by row; of a batch, all pictures of a cell together.",)
     FUNCTION = "sample"
 
+    _NAME = "MaskGrid N KSamplers Advanced"
     # What the host's own node says nothing about.
     _TOOLTIPS = {
         "model": "The model used for denoising the latent.",
@@ -392,7 +393,7 @@ class MaskGridNKSamplersAdvanced:
         unique_id: str | None = None,
     ) -> tuple[dict[str, Any]]:
         run = grid.GridRun(
-            Guidance(model, positive, negative, cfg),
+            guidance(model, positive, negative, cfg, self._NAME),
             sampler_name,
             scheduler,
             steps,
@@ -406,7 +407,7 @@ class MaskGridNKSamplersAdvanced:
             mode,
             unique_id,
         )
-        return (grid.run(latent_image, mask, run, "MaskGrid N KSamplers Advanced"),)
+        return (grid.run(latent_image, mask, run, self._NAME),)
 
 
 class DeprecatedMaskGridNKSamplersAdvanced(MaskGridNKSamplersAdvanced):

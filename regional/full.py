@@ -14,8 +14,12 @@ def run(latent: Latent, base: object, inside: object, mask: object, owner: str, 
     """Sample the LATENT with both; returns its other keys without `noise_mask`."""
     base = check_full_sampler(base, f"{owner}, base_sampler")
     inside = check_full_sampler(inside, f"{owner}, mask_sampler")
-    check_formats(base.params[0], inside.params[0], f"{owner}, mask_sampler")
-    latent = latents.fit(check_latent(latent, owner), base.params[0])
+    latent = check_latent(latent, owner)
+    # Other packs' samplers may say nothing about their models; then they fit an empty latent themselves.
+    if isinstance(base, KSamplerObject):
+        latent = latents.fit(latent, base.params[0])
+        if isinstance(inside, KSamplerObject):
+            check_formats(base.params[0], inside.params[0], f"{owner}, mask_sampler")
     samples = latent["samples"]
     own = as_mask(mask, owner)
     check_batch(own, samples.shape[0], owner)

@@ -75,7 +75,10 @@ def _tile(image: object, samples: torch.Tensor, grid: GridRun, owner: str) -> to
     """The first channel of the IMAGE's first picture as a (1, H, W) mask that fills the canvas rows x columns times."""
     if not isinstance(image, torch.Tensor) or image.ndim != 4:
         came = tuple(image.shape) if isinstance(image, torch.Tensor) else type(image).__name__
-        raise TypeError(f"{owner}: mask expects an IMAGE (batch, height, width, channels), {came} came.")
+        raise TypeError(
+            f"{owner}: mask expects an IMAGE (batch, height, width, channels), {came} came; for a MASK put "
+            "MaskToImage in between."
+        )
     tile = as_mask(image[:1, ..., 0], owner)
     height, width = (size * PIXELS_PER_LATENT for size in samples.shape[-2:])
     filled = (tile.shape[-2] * grid.rows, tile.shape[-1] * grid.columns)

@@ -2,11 +2,11 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 
 from ..masks.convert import as_mask, check_batch
-from ..masks.shape import outside_all, resize
 from ..samplers import latents
 from ..samplers.latents import Latent
 from ..samplers.noise import initial_noise
@@ -17,12 +17,11 @@ from .regions import Region, check_formats, read_regions
 
 @dataclass(frozen=True, eq=False)
 class Canvas:
-    """The picture to sample: the fitted LATENT, who samples it where no region is, the regions, and where none is."""
+    """The picture to sample: the fitted LATENT, who samples it where no region is, and the regions."""
 
     latent: Latent
     base: StepSampler
     regions: tuple[Region, ...]
-    outside: torch.Tensor
 
     @property
     def size(self) -> tuple[int, int]:
@@ -32,7 +31,7 @@ class Canvas:
 
     def noise(self, latent: Latent, seed: int) -> torch.Tensor:
         """The noise of `seed` for the latent, with every region's variation of it, in order, each on the last."""
-        return vary(initial_noise(latent, seed), self.regions)
+        return vary(initial_noise(latent, seed), self.regions, latent.get("batch_index"))
 
 
 @dataclass(frozen=True)
@@ -80,12 +79,9 @@ class Job:
 
 
 def regional_canvas(latent: Latent, base: object, prompts: object, overlap: int, owner: str) -> Canvas:
-    """The canvas of RegionalSampler: the base where every region's own mask is exactly 0.
-
-    `overlap` is in pixels of each region's own mask. Nothing is changed.
-    """
+    """The canvas of RegionalSampler; `overlap` is in pixels of each region's own mask. Nothing is changed."""
     base = check_step_sampler(base, f"{owner}, base_sampler")
-    latent, size, batch = _fitted(latent, base, owner)
+    latent, batch = _fitted(latent, base, owner)
     regions = []
     for region in read_regions(prompts, base.params[0], overlap, owner):
         where = f"{owner}, {region.name}"
@@ -94,28 +90,24 @@ def regional_canvas(latent: Latent, base: object, prompts: object, overlap: int,
             own = as_own(base, f"{owner}, base_sampler")
             region = replace(region, sampler=region.sampler.after(own))
         regions.append(region)
-    outside = outside_all([region.mask for region in regions]) if regions else torch.ones((1, *size))
-    return Canvas(latent, base, tuple(regions), resize(outside, size))
+    return Canvas(latent, base, tuple(regions))
 
 
 def two_sampler_canvas(latent: Latent, base: object, inside: object, mask: object, overlap: int, owner: str) -> Canvas:
-    """The canvas of TwoAdvancedSamplersForMask: the base where the mask is not exactly 1, one region for the mask.
-
-    `overlap` is in latent pixels.
-    """
+    """The canvas of TwoAdvancedSamplersForMask: one region, without a prompt object; `overlap` is in latent pixels."""
     base = check_step_sampler(base, f"{owner}, base_sampler")
     inside = check_step_sampler(inside, f"{owner}, mask_sampler")
     check_formats(base.params[0], inside.params[0], f"{owner}, mask_sampler")
-    latent, size, batch = _fitted(latent, base, owner)
+    latent, batch = _fitted(latent, base, owner)
     own = as_mask(mask, owner)
     check_batch(own, batch, owner)
-    return Canvas(latent, base, (Region("mask_sampler", inside, own, overlap),), resize((own != 1).float(), size))
+    return Canvas(latent, base, (Region("mask_sampler", inside, own, overlap),))
 
 
-def vary(noise: torch.Tensor, regions: Iterable[Region]) -> torch.Tensor:
+def vary(noise: torch.Tensor, regions: Iterable[Region], batch_index: Any = None) -> torch.Tensor:
     """The noise with every region's variation of it, in order, each on the previous result. Never in place."""
     for region in regions:
-        noise = region.vary(noise)
+        noise = region.vary(noise, batch_index)
     return noise
 
 
@@ -133,7 +125,6 @@ def check_latent(latent: object, owner: str) -> Latent:
     return latent
 
 
-def _fitted(latent: Latent, base: StepSampler, owner: str) -> tuple[Latent, tuple[int, int], int]:
+def _fitted(latent: Latent, base: StepSampler, owner: str) -> tuple[Latent, int]:
     fitted = latents.fit(check_latent(latent, owner), base.params[0])
-    shape = fitted["samples"].shape
-    return fitted, (shape[-2], shape[-1]), shape[0]
+    return fitted, fitted["samples"].shape[0]

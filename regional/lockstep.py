@@ -51,13 +51,7 @@ def run(job: Job) -> Latent:
 
     schedules = [
         cut(
-            session.sigmas(
-                sampler.guidance.model,
-                sampler.scheduler,
-                "" if sampler.sampler_opt is not None else sampler.sampler_name,
-                steps.total,
-                sampler.scheduler_func,
-            ),
+            sampler.schedule(session, steps.total),
             start,
             steps.end,
             steps.leave_noise,

@@ -9,7 +9,7 @@ import torch
 
 from ..masks.convert import as_mask
 from ..masks.shape import grow, resize
-from ..samplers.prompts import RegionalPromptLike
+from ..samplers.prompts import RegionalPromptLike, RegionalPromptObject
 from ..samplers.providers import StepSampler, check_step_sampler, kind_of
 
 log = logging.getLogger(__name__)
@@ -40,9 +40,13 @@ class Region:
             return float(self.overlap), float(self.overlap)
         return self.overlap * size[0] / self.mask.shape[-2], self.overlap * size[1] / self.mask.shape[-1]
 
-    def vary(self, noise: torch.Tensor) -> torch.Tensor:
+    def vary(self, noise: torch.Tensor, batch_index: Any = None) -> torch.Tensor:
         """The noise (B, C, ..., h, w) with the region's variation of it. Never in place."""
-        return noise if self.prompt is None else self.prompt.touch_noise(noise)
+        if self.prompt is None:
+            return noise
+        if isinstance(self.prompt, RegionalPromptObject):
+            return self.prompt.touch_noise(noise, batch_index)
+        return self.prompt.touch_noise(noise)
 
 
 def read_regions(prompts: object, base_model: Any, overlap: int, owner: str) -> list[Region]:

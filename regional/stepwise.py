@@ -9,12 +9,13 @@ from collections.abc import Sequence
 
 import torch
 
+from ..masks.shape import outside_all, resize
 from ..samplers import latents
 from ..samplers.latents import Latent
 from ..samplers.providers import call
 from ..samplers.recovery import NO_RECOVERY
 from ..samplers.session import Session
-from .job import Job
+from .job import Canvas, Job
 
 log = logging.getLogger(__name__)
 
@@ -23,7 +24,8 @@ def run(job: Job) -> Latent:
     """Sample the job's canvas; returns a LATENT with the input's other keys and without `noise_mask`."""
     canvas, steps, options = job.canvas, job.steps, job.options
     places = [region.grown(canvas.size) for region in canvas.regions]
-    _warn_of_holes(job, places)
+    outside = _outside(job.canvas)
+    _warn_of_holes(job, [outside, *places])
     # With `paste` the base's last steps would be thrown away again: the picture returned is the one before them.
     tail = 0 if options.paste else max(steps.end - steps.alone, 0)
     session = Session(planned_steps(job, tail), job.node_id)
@@ -53,7 +55,7 @@ def run(job: Job) -> Latent:
             add_noise,
             steps.seed,
             steps.total,
-            latents.with_mask(latent, canvas.outside),
+            latents.with_mask(latent, outside),
             span,
             True,
             options.recovery,
@@ -85,7 +87,7 @@ def run(job: Job) -> Latent:
             False,
             steps.seed,
             steps.total,
-            latents.with_mask(latents.without_mask(latent), canvas.outside),
+            latents.with_mask(latents.without_mask(latent), outside),
             (steps.alone, steps.end),
             steps.leave_noise,
             options.recovery,
@@ -93,9 +95,21 @@ def run(job: Job) -> Latent:
     return latents.without_mask(latent)
 
 
+def _outside(canvas: Canvas) -> torch.Tensor:
+    """Where the base samples, (B or 1, h, w): where every region's own mask is exactly 0; of a region without prompt
+    (TwoAdvancedSamplersForMask) where its mask is not exactly 1. Made at mask size, then resized.
+    """
+    if not canvas.regions:
+        return torch.ones((1, *canvas.size))
+    first = canvas.regions[0]
+    if first.prompt is None:
+        return resize((first.mask != 1).float(), canvas.size)
+    return resize(outside_all([region.mask for region in canvas.regions]), canvas.size)
+
+
 def _warn_of_holes(job: Job, places: Sequence[torch.Tensor]) -> None:
     """Soft masks shut the base out where they are not 0, but are rounded for their region: between, nobody paints."""
-    painted = functools.reduce(torch.maximum, places, job.canvas.outside)
+    painted = functools.reduce(torch.maximum, places)
     holes = int((painted == 0).sum())
     if holes:
         log.warning(

@@ -32,13 +32,17 @@ class Guidance:
     cfg: float
 
     @property
+    def _has_negative(self) -> bool:
+        return not (isinstance(self.negative, str) and self.negative == NO_NEGATIVE)
+
+    @property
     def scale(self) -> float:
         """The guidance scale of cond against uncond: cfg, or 1 for a model without a negative."""
-        return 1.0 if isinstance(self.negative, str) else self.cfg
+        return self.cfg if self._has_negative else 1.0
 
     def conds(self) -> dict[str, Any]:
         """The CONDITIONINGs by the names that the host's guiders know."""
-        if isinstance(self.negative, str):
+        if not self._has_negative:
             return {"positive": node_helpers.conditioning_set_values(self.positive, {"guidance": self.cfg})}
         return {"positive": self.positive, "negative": self.negative}
 

@@ -47,13 +47,16 @@ class RegionalPromptObject:
         mask = self.mask if self.mask.ndim == 3 else self.mask[None]
         return grow(mask, factor)[:, None]
 
-    def touch_noise(self, noise: torch.Tensor) -> torch.Tensor:
-        """The noise (B, C, ..., h, w), varied where the mask, resized to the latent, is exactly 1. Never in place."""
+    def touch_noise(self, noise: torch.Tensor, batch_index: Any = None) -> torch.Tensor:
+        """The noise (B, C, ..., h, w), varied where the mask, resized to the latent, is exactly 1. Never in place.
+
+        `batch_index` is the LATENT's, if it has one, so that the variation of a picture is its own, too.
+        """
         if self.variation.strength <= 0.0:
             return noise
         mask = self.mask if self.mask.ndim == 3 else self.mask[None]
         # Exactly 1, but for the rounding of the resize.
         inside = (resize(mask, (noise.shape[-2], noise.shape[-1])) > 1.0 - 1e-6).to(noise.device)
-        other = comfy.sample.prepare_noise(noise, self.variation.seed)
+        other = comfy.sample.prepare_noise(noise, self.variation.seed, batch_index)
         mixed = mix(noise, other, self.variation.strength, self.variation.method)
         return torch.where(inside.reshape(-1, *[1] * (noise.ndim - 3), *inside.shape[-2:]), mixed, noise)

@@ -42,9 +42,6 @@ class StepSampler(Protocol):
 class FullSampler(Protocol):
     """What a KSAMPLER must have: a whole run on a LATENT."""
 
-    @property
-    def params(self) -> tuple[Any, ...]: ...
-
     def sample(self, latent_image: Latent) -> Latent: ...
 
 
@@ -79,6 +76,7 @@ class KSamplerAdvancedObject:
         recovery_sigma_ratio: float = FULL_RECOVERY.ratio,
         noise: torch.Tensor | None = None,
         *,
+        hook: Any = None,
         session: Session | None = None,
     ) -> Latent:
         """Sample the steps `start_at_step`..`end_at_step` of the schedule for `steps` steps; returns a new LATENT.
@@ -86,7 +84,8 @@ class KSamplerAdvancedObject:
         With `return_with_leftover_noise` its samples are the sampled latent, else the last denoised prediction. A start
         at or past the schedule's end returns the latent as it is. `noise` (shaped like the samples) takes the place
         of the seed's noise when `add_noise` is set. A call over one step only is taken as a part of a run that is cut
-        into steps: the noise that its sampler draws then depends on the step as well as on the seed.
+        into steps: the noise that its sampler draws then depends on the step as well as on the seed. `hook` is there
+        for other packs' calls, and not looked at.
         """
         latent = latents.fit(latent_image, self.guidance.model)
         span = max(end_at_step - start_at_step, 1)
@@ -97,7 +96,7 @@ class KSamplerAdvancedObject:
         with session.steps(span):
             for one in passes(name, recovery):
                 pass_name = one.sampler_name or name
-                schedule = session.sigmas(self.guidance.model, self.scheduler, pass_name, steps, self.scheduler_func)
+                schedule = self.schedule(session, steps, one.sampler_name)
                 sigmas = cut(schedule, start_at_step, end_at_step, return_with_leftover_noise)
                 if len(sigmas) < 2:
                     continue
@@ -125,6 +124,13 @@ class KSamplerAdvancedObject:
                 samples = result.samples if return_with_leftover_noise else result.denoised
                 canvas = {**canvas, "samples": samples}
         return canvas
+
+    def schedule(self, session: Session, steps: int, other: str | None = None) -> torch.Tensor:
+        """The whole schedule for `steps` steps, before sigma_factor; `other` is the sampler of a second pass."""
+        name = other or self.sampler_name
+        if self.sampler_opt is not None and other is None and self.scheduler_func is None:
+            name = ""
+        return session.sigmas(self.guidance.model, self.scheduler, name, steps, self.scheduler_func)
 
     @staticmethod
     def _draw_seed(sampler: Any, seed: int, start: int, end: int) -> int:
@@ -170,8 +176,17 @@ class KSamplerObject:
         model, cfg, sampler_name, scheduler, positive, negative, _ = self.advanced.params
         return model, self.seed, self.steps, cfg, sampler_name, scheduler, positive, negative, self.denoise
 
-    def sample(self, latent_image: Latent, *, session: Session | None = None) -> Latent:
-        """Sample the last `steps` of floor(steps / denoise) steps with the seed's noise; returns a new LATENT."""
+    def sample(self, latent_image: Latent, hook: Any = None, *, session: Session | None = None) -> Latent:
+        """Sample the last `steps` of floor(steps / denoise) steps with the seed's noise; returns a new LATENT.
+
+        `hook` comes from other packs: an object whose `pre_ksample` may change the parameters and the latent.
+        """
+        if hook is not None:
+            *params, latent_image, denoise = hook.pre_ksample(*self.params[:-1], latent_image, self.denoise)
+            model, seed, steps, cfg, sampler_name, scheduler, positive, negative = params
+            guidance = Guidance(model, positive, negative, cfg)
+            advanced = replace(self.advanced, guidance=guidance, sampler_name=sampler_name, scheduler=scheduler)
+            return KSamplerObject(advanced, seed, steps, denoise).sample(latent_image, session=session)
         total = schedule_steps(self.steps, self.denoise, "KSamplerProvider")
         recovery = Recovery()
         return self.advanced.sample_advanced(

@@ -12,7 +12,14 @@ SchedulerFunc = Callable[[Any, str, int], torch.Tensor]
 
 
 def gits(coeff: float, steps: int, denoise: float = 1.0) -> torch.Tensor:
-    """The host's GITS schedule for `steps` steps, its last round(steps * denoise) of them."""
+    """The host's GITS schedule for `steps` steps, its last round(steps * denoise) of them.
+
+    The host's table has coefficients in steps of 0.05 and begins at 2 steps: the nearest is taken, and for 1 step the
+    ends of 2.
+    """
+    coeff = round(coeff * 20) / 20
+    if steps == 1:
+        return _only(GITSScheduler.execute(coeff, 2, denoise))[[0, -1]]
     return _only(GITSScheduler.execute(coeff, steps, denoise))
 
 

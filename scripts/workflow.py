@@ -127,6 +127,13 @@ def _widget_values(node: dict, info: dict) -> dict[str, Value]:
             raise ValueError(f"{_name(node)}: no saved value for {', '.join(missing)}")
         return {name: saved.get(name, options.get("default")) for name, options, _ in widgets}
     expected = sum(1 + extra for _, _, extra in widgets)
+    if len(saved) < expected:
+        # Saved before the node's last widgets were there: as in the browser, they have their defaults.
+        filled: list[Value] = []
+        for _, options, extra in widgets:
+            filled += [options.get("default"), *["fixed"] * extra]
+        if all(value is not None for value in filled[len(saved) :]):
+            saved = [*saved, *filled[len(saved) :]]
     if len(saved) != expected:
         names = ", ".join(name + " and its control" * bool(extra) for name, _, extra in widgets) or "none"
         raise ValueError(f"{_name(node)}: {len(saved)} saved values for {expected} widgets ({names})")

@@ -92,11 +92,13 @@ class Scene(Graph):
         shape = self.add("SolidMask", value=1.0, width=right - left, height=bottom - top)
         return self.add("MaskComposite", destination=empty, source=shape, x=left, y=top, operation="add")
 
-    def region(self, name: str) -> Link:
-        return self.add("RegionalPrompt", mask=self.mask(MASKS[name]), advanced_sampler=self.step_sampler(name))
-
-    def regions(self) -> Link:
-        both = {f"regional_prompts{i}": self.region(name) for i, name in enumerate("ab", 1)}
+    def regions(self, samplers: tuple[str, str] = ("euler", "euler")) -> Link:
+        """The regions a and b, each with its sampler."""
+        both = {}
+        for i, name in enumerate("ab"):
+            sampler = self.step_sampler(name, sampler_name=samplers[i])
+            region = self.add("RegionalPrompt", mask=self.mask(MASKS[name]), advanced_sampler=sampler)
+            both[f"regional_prompts{i + 1}"] = region
         return self.add("CombineRegionalPrompts", **both)
 
     def save(self, latent: Link) -> None:
@@ -104,13 +106,20 @@ class Scene(Graph):
         self.add("SaveImage", images=picture, filename_prefix="test")
 
 
+MASK_GRID = "MaskGrid N KSamplers Advanced"
+ROWS, COLUMNS = 2, 4
+TILE = (WIDTH // COLUMNS, HEIGHT // ROWS)
+TILE_MASK: Box = (16, 24, 120, 136)
+
 RECOVERY = {"additional_mode": "ratio between", "additional_sampler": "AUTO", "additional_sigma_ratio": 0.3}
 
 
-def regional_sampler(seed: int = 1, slow: float | None = None, **inputs: Any) -> Scene:
-    """RegionalSampler with the regions a and b, as a whole prompt."""
-    scene = Scene(slow)
-    defaults = {
+# Whole prompts, one for each sampler node. `inputs` are those of that node.
+
+
+def regional_sampler(seed: int, slow: float | None = None, scene: Scene | None = None, **inputs: Any) -> Scene:
+    scene = scene or Scene(slow)
+    defaults: dict[str, Any] = {
         "seed": seed,
         "seed_2nd": 0,
         "seed_2nd_mode": "ignore",
@@ -118,26 +127,26 @@ def regional_sampler(seed: int = 1, slow: float | None = None, **inputs: Any) ->
         "base_only_steps": BASE_ONLY,
         "denoise": 1.0,
         "samples": scene.canvas,
-        "base_sampler": scene.step_sampler("base"),
-        "regional_prompts": scene.regions(),
         "overlap_factor": 10,
         "restore_latent": True,
         **RECOVERY,
     }
+    if "base_sampler" not in inputs:
+        defaults |= {"base_sampler": scene.step_sampler("base"), "regional_prompts": scene.regions()}
     scene.save(scene.add("RegionalSampler", **{**defaults, **inputs}))
     return scene
 
 
-def regional_sampler_advanced(**inputs: Any) -> Scene:
+def regional_sampler_advanced(seed: int, **inputs: Any) -> Scene:
     scene = Scene()
     defaults = {
         "add_noise": True,
-        "noise_seed": 1,
+        "noise_seed": seed,
         "steps": STEPS,
         "start_at_step": 0,
         "end_at_step": 10000,
         "overlap_factor": 10,
-        "restore_latent": False,
+        "restore_latent": False,  # else the last step is dropped
         "return_with_leftover_noise": False,
         "latent_image": scene.canvas,
         "base_sampler": scene.step_sampler("base"),
@@ -148,10 +157,10 @@ def regional_sampler_advanced(**inputs: Any) -> Scene:
     return scene
 
 
-def two_advanced_samplers(**inputs: Any) -> Scene:
+def two_advanced_samplers(seed: int, **inputs: Any) -> Scene:
     scene = Scene()
     defaults = {
-        "seed": 1,
+        "seed": seed,
         "steps": STEPS,
         "denoise": 1.0,
         "samples": scene.canvas,
@@ -164,30 +173,25 @@ def two_advanced_samplers(**inputs: Any) -> Scene:
     return scene
 
 
-def two_samplers(**inputs: Any) -> Scene:
+def two_samplers(seed: int, **inputs: Any) -> Scene:
     scene = Scene()
     defaults = {
         "latent_image": scene.canvas,
-        "base_sampler": scene.full_sampler("base", 1),
-        "mask_sampler": scene.full_sampler("a", 2),
+        "base_sampler": scene.full_sampler("base", seed),
+        "mask_sampler": scene.full_sampler("a", seed + 1),
         "mask": scene.mask(MASKS["a"]),
     }
     scene.save(scene.add("TwoSamplersForMask", **{**defaults, **inputs}))
     return scene
 
 
-ROWS, COLUMNS = 2, 4
-TILE = (WIDTH // COLUMNS, HEIGHT // ROWS)
-TILE_MASK: Box = (16, 24, 120, 136)
-
-
-def mask_grid(kind: str = "MaskGrid N KSamplers Advanced", mode: str = "Sample then Fork", **inputs: Any) -> Scene:
+def mask_grid(seed: int, mode: str = "Sample then Fork", kind: str = MASK_GRID) -> Scene:
     scene = Scene()
     prompt = scene.prompt_of("a")
-    defaults = {
+    inputs = {
         "model": scene.model,
         "add_noise": "enable",
-        "noise_seed": 1,
+        "noise_seed": seed,
         "steps": STEPS,
         "cfg": 7.0,
         "sampler_name": "euler",
@@ -203,7 +207,31 @@ def mask_grid(kind: str = "MaskGrid N KSamplers Advanced", mode: str = "Sample t
         "columns": COLUMNS,
         "mode": mode,
     }
-    scene.save(scene.add(kind, **{**defaults, **inputs}))
+    scene.save(scene.add(kind, **inputs))
+    return scene
+
+
+def regional_guider(seed: int) -> Scene:
+    """RegionalGuider in the host's SamplerCustomAdvanced."""
+    scene = Scene()
+    prompt = scene.prompt_of("base")
+    guider = scene.add(
+        "RegionalGuider",
+        model=scene.model,
+        positive=prompt,
+        negative=prompt,
+        cfg=7.0,
+        regional_prompts=scene.regions(),
+    )
+    latent = scene.add(
+        "SamplerCustomAdvanced",
+        noise=scene.add("RandomNoise", noise_seed=seed),
+        guider=guider,
+        sampler=scene.add("KSamplerSelect", sampler_name="euler"),
+        sigmas=scene.add("BasicScheduler", model=scene.model, scheduler="normal", steps=STEPS, denoise=1.0),
+        latent_image=scene.canvas,
+    )
+    scene.save(latent)
     return scene
 
 

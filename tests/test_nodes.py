@@ -28,6 +28,7 @@ CFG = ("FLOAT", {"default": 8.0, "min": 0.0, "max": 100.0})
 OVERLAP = ("INT", {"default": 10, "min": 0, "max": 10000})
 RATIO = ("FLOAT", {"default": 0.3, "min": 0.0, "max": 1.0, "step": 0.01})
 MODE = (["DISABLE", "ratio additional", "ratio between"], {"default": "ratio between"})
+ENGINE = (["stepwise", "lockstep"], {"default": "stepwise"})
 RECOVERY = (["AUTO", "euler", "heun", "heunpp2", "dpm_2", "dpm_fast", "dpmpp_2m", "ddpm"], {})
 SAMPLERS = (comfy.samplers.KSampler.SAMPLERS, {})
 SCHEDULERS = ([*comfy.samplers.KSampler.SCHEDULERS, "AYS SDXL", "AYS SD1", "AYS SVD", "GITS[coeff=1.2]"], {})
@@ -74,6 +75,7 @@ DECLARED = {
             "restore_latent": boolean(True),
             **ADDITIONAL,
         },
+        "optional": {"engine": ENGINE},
         "returns": ["LATENT"],
     },
     "RegionalSamplerAdvanced": {
@@ -89,6 +91,7 @@ DECLARED = {
             **sockets(latent_image="LATENT", base_sampler="KSAMPLER_ADVANCED", regional_prompts="REGIONAL_PROMPTS"),
             **ADDITIONAL,
         },
+        "optional": {"engine": ENGINE},
         "returns": ["LATENT"],
     },
     "TwoAdvancedSamplersForMask": {
@@ -100,6 +103,7 @@ DECLARED = {
             **sockets(base_sampler="KSAMPLER_ADVANCED", mask_sampler="KSAMPLER_ADVANCED", mask="MASK"),
             "overlap_factor": OVERLAP,
         },
+        "optional": {"engine": ENGINE},
         "returns": ["LATENT"],
     },
     "TwoSamplersForMask": {
@@ -140,6 +144,25 @@ DECLARED = {
             "variation_method": (["linear", "slerp"], {}),
         },
         "returns": ["REGIONAL_PROMPTS"],
+    },
+    "RegionalPromptFromConditioning": {
+        "required": {
+            **sockets(mask="MASK", model="MODEL", positive="CONDITIONING", negative="CONDITIONING"),
+            "cfg": CFG,
+        },
+        "returns": ["REGIONAL_PROMPTS"],
+    },
+    "RegionalGuider": {
+        "required": {
+            **sockets(model="MODEL", positive="CONDITIONING", negative="CONDITIONING"),
+            "cfg": CFG,
+            "regional_prompts": socket("REGIONAL_PROMPTS"),
+        },
+        "optional": {
+            "overlap_factor": OVERLAP,
+            "base_only_percent": ("FLOAT", {"default": 0.0, "min": 0.0, "max": 1.0}),
+        },
+        "returns": ["GUIDER"],
     },
     "CombineRegionalPrompts": {
         "required": sockets(regional_prompts1="REGIONAL_PROMPTS"),
@@ -201,7 +224,7 @@ def test_inputs_are_as_declared(pack, node):
 def test_hidden_inputs_are_the_nodes_own_id_at_most(pack, node):
     hidden = pack.NODE_CLASS_MAPPINGS[node].INPUT_TYPES().get("hidden", {})
     assert hidden in ({}, {"unique_id": "UNIQUE_ID"})
-    assert hidden or not node.startswith("RegionalSampler")
+    assert hidden or node not in ("RegionalSampler", "RegionalSamplerAdvanced")
 
 
 @every_node
