@@ -133,6 +133,8 @@ class ComfyServer:
 
         command = [self.python, str(self.comfyui / "main.py"), "--listen", HOST, "--port", str(self.port)]
         command += ["--base-directory", str(self.base), "--disable-auto-launch", *self.args]
+        # Its default lies beside main.py, whatever the base directory, and in a folder that need not be there.
+        command += ["--database-url", "sqlite:///:memory:"]
         # A safe path, wanted by pytest, would hide ComfyUI's own modules from its main.py.
         env = {key: value for key, value in os.environ.items() if key != "PYTHONSAFEPATH"}
         env |= {"PYTHONUTF8": "1", "PYTHONUNBUFFERED": "1", **self.env}

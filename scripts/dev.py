@@ -247,6 +247,13 @@ def test_command(args: argparse.Namespace) -> int:
     return subprocess.call(command if named else [*command, str(TESTS)], env=env)
 
 
+def bench_command(args: argparse.Namespace) -> int:
+    comfyui = setup()
+    # One thread: what is compared runs alone, and more threads would measure the machine.
+    env = {**os.environ, "COMFYUI_PATH": str(comfyui), "OMP_NUM_THREADS": "1"}
+    return subprocess.call([str(venv_python()), str(ROOT / "scripts" / "bench.py"), *args.rest], env=env)
+
+
 def lint_command(args: argparse.Namespace) -> int:
     setup()
     python = str(venv_python())
@@ -361,6 +368,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     )
     command("test", test_command, "run the tests; all arguments go to pytest", passes_on=True)
     command("lint", lint_command, "run ruff and mypy")
+    command("bench", bench_command, "print model calls, rows and seconds as tables", passes_on=True)
     sub = command("demo", demo_command, "sample a picture on a real ComfyUI server")
     sub.add_argument("--workflow", type=Path, default=WORKFLOW, metavar="PATH", help="a saved UI workflow")
     sub.add_argument("--out", type=Path, default=ROOT / "demo.png", metavar="PATH", help="where the PNG goes")
