@@ -4,8 +4,10 @@ A sampler sees one model whose denoised is D = sum_k w_k D_k. Every model is ask
 `calc_cond_batch` and `cfg_function`, with its own options, so what is patched into it keeps working.
 """
 
+import logging
 import math
 from collections.abc import Callable, Collection, Iterable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +16,9 @@ import comfy.samplers
 import torch
 
 from ..samplers.guided import Guidance
+from .adapters import Delta, NotRoutable, Router, delta, is_weight_clone
+
+log = logging.getLogger(__name__)
 
 Options = dict[str, Any]
 POST_CFG, PRE_CFG = "sampler_post_cfg_function", "sampler_pre_cfg_function"
@@ -38,9 +43,11 @@ class ModelGroup(comfy.samplers.CFGGuider):
 
     conds: dict[Any, Any]
 
-    def __init__(self, guidances: dict[int, Guidance]) -> None:
+    def __init__(self, guidances: dict[int, Guidance], deltas: dict[int, Delta] | None = None) -> None:
         first = next(iter(guidances.values()))
         super().__init__(first.model)
+        self._router = Router(first.model.model, deltas) if deltas else None
+        self._variants = {index: id(guidance.model) for index, guidance in guidances.items()}
         self.set_cfg(first.cfg)
         self.scales = {index: guidance.scale for index, guidance in guidances.items()}
         self.inner_set_conds(
@@ -73,11 +80,12 @@ class ModelGroup(comfy.samplers.CFGGuider):
             self._prepared[index] = comfy.samplers.process_conds(
                 self.inner_model, noise, own, device, latent, denoise_mask, seed, **shapes
             )
-        self._same = _equal_conds(self._prepared)
+        self._same = _equal_conds(self._prepared, self._variants)
         try:
-            return super().inner_sample(
-                noise, latent_image, device, sampler, sigmas, denoise_mask, callback, disable_pbar, seed, **shapes
-            )
+            with self._router.installed() if self._router else nullcontext():
+                return super().inner_sample(
+                    noise, latent_image, device, sampler, sigmas, denoise_mask, callback, disable_pbar, seed, **shapes
+                )
         finally:
             self.conds = given
             self._prepared, self._same, self.options = {}, {}, {}
@@ -110,6 +118,7 @@ class ModelGroup(comfy.samplers.CFGGuider):
         slots: dict[tuple[int, str], int] = {}
         lists: list[Any] = []
         roles: list[int] = []
+        owners: list[int] = []
         places: dict[int, list[int | None]] = {}
         for index, pair in pairs.items():
             places[index] = []
@@ -121,8 +130,12 @@ class ModelGroup(comfy.samplers.CFGGuider):
                 if slot == len(lists):
                     lists.append(conds)
                     roles.append(role)
+                    owners.append(index)
                 places[index].append(slot)
-        options = {**options, "model_function_wrapper": _with_roles(roles, options.get("model_function_wrapper"))}
+        options = {
+            **options,
+            "model_function_wrapper": _with_roles(roles, owners, self._router, options.get("model_function_wrapper")),
+        }
         out = comfy.samplers.calc_cond_batch(self.inner_model, lists, x, timestep, options)
         # The host answers zeros where there is no negative.
         return {
@@ -184,23 +197,62 @@ class ComposedGuider(ModelGroup):
     def __init__(
         self,
         guidances: Sequence[Guidance],
+        names: Sequence[str],
         weigh: Callable[[tuple[int, int], int], Sequence[torch.Tensor]],
         base_only_sigma: float | None = None,
         vary: Callable[[torch.Tensor], torch.Tensor] | None = None,
     ) -> None:
-        groups: dict[int, dict[int, Guidance]] = {}
-        for index, guidance in enumerate(guidances):
-            groups.setdefault(id(guidance.model), {})[index] = guidance
-        first, *rest = groups.values()
-        super().__init__(first)
+        super().__init__({0: guidances[0]})
         self.base_only_sigma = base_only_sigma
-        self._others = [ModelGroup(group) for group in rest]
+        self._guidances, self._names = guidances, names
         self._weigh, self._vary = weigh, vary
+        self._others: list[ModelGroup] = []
         self._weights: dict[int, torch.Tensor] = {}
         self._last: dict[int, Prediction] = {}
         self._active: ModelGroup = self
 
-    def sample(
+    def sample(self, *args: Any, **kwargs: Any) -> torch.Tensor:
+        """As CFGGuider.sample. If the model turns out not to let its rows be routed, once more with clones switched."""
+        try:
+            try:
+                self._gather(route=True)
+                return self._sample(*args, **kwargs)
+            except NotRoutable as reason:
+                _log_switching("all regions", reason)
+                self._gather(route=False)
+                return self._sample(*args, **kwargs)
+        finally:
+            # The host keeps guiders between runs; what was made for this one need not wait with it.
+            super().__init__({0: self._guidances[0]})
+            self._others, self._active = [], self
+
+    def _gather(self, route: bool) -> None:
+        """Group the members that one loaded model can serve: its own, and with `route` those of its weight clones."""
+        groups: list[tuple[dict[int, Guidance], dict[int, Delta]]] = []
+        for index, guidance in enumerate(self._guidances):
+            for members, deltas in groups:
+                reference = next(iter(members.values())).model
+                known = next((i for i, member in members.items() if member.model is guidance.model), None)
+                if known is not None:
+                    if known in deltas:
+                        deltas[index] = deltas[known]
+                elif route and is_weight_clone(reference, guidance.model):
+                    try:
+                        deltas[index] = delta(reference, guidance.model, reference.load_device)
+                    except NotRoutable as reason:
+                        _log_switching(self._names[index], reason)
+                        continue
+                else:
+                    continue
+                members[index] = guidance
+                break
+            else:
+                groups.append(({index: guidance}, {}))
+        (first, deltas), *rest = groups
+        super().__init__(first, deltas)
+        self._others = [ModelGroup(members, deltas) for members, deltas in rest]
+
+    def _sample(
         self,
         noise: torch.Tensor,
         latent_image: torch.Tensor,
@@ -334,6 +386,14 @@ class ComposedGuider(ModelGroup):
         self._active = group
 
 
+def _log_switching(who: str, reason: NotRoutable) -> None:
+    log.warning(
+        "%s: the weights are switched at every step, which is slow, since one loaded model cannot serve them: %s.",
+        who,
+        reason,
+    )
+
+
 def coefficients(model_sampling: Any, sigma: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """(a, b) of x = a x0 + b n at a sigma (0-d), from the model's own noise_scaling: EPS and v 1, s; flow 1 - s, s."""
     zero, one = torch.zeros_like(sigma), torch.ones_like(sigma)
@@ -365,26 +425,44 @@ def _around(
     return run
 
 
-def _with_roles(roles: Sequence[int], inner: Callable[..., Any] | None) -> Callable[..., Any]:
-    """A model function wrapper that tells patches 0 (cond) or 1 (uncond), as always, not a place in our batch."""
+def _with_roles(
+    roles: Sequence[int], owners: Sequence[int], router: Router | None, inner: Callable[..., Any] | None
+) -> Callable[..., Any]:
+    """A model function wrapper that tells patches 0 (cond) or 1 (uncond), as always, not a place in our batch, and the
+    router which member owns which chunk of rows.
+    """
 
     def wrapper(apply_model: Callable[..., Any], args: Options) -> Any:
         here = [roles[place] for place in args["cond_or_uncond"]]
+        chunks = [owners[place] for place in args["cond_or_uncond"]]
         transformer_options = {**args["c"].get("transformer_options", {}), "cond_or_uncond": here}
         args = {**args, "c": {**args["c"], "transformer_options": transformer_options}, "cond_or_uncond": here}
+        if router is not None:
+            router.chunks = chunks
         if inner is not None:
-            return inner(apply_model, args)
-        return apply_model(args["input"], args["timestep"], **args["c"])
+            out = inner(apply_model, args)
+        else:
+            out = apply_model(args["input"], args["timestep"], **args["c"])
+        if router is not None:
+            router.check()
+            router.chunks = ()
+        return out
 
     return wrapper
 
 
-def _equal_conds(prepared: dict[int, dict[str, Any]]) -> dict[tuple[int, str], tuple[int, str]]:
-    """For each (member, kind) the first one of the same kind with equal conds."""
+def _equal_conds(
+    prepared: dict[int, dict[str, Any]], variants: dict[int, int]
+) -> dict[tuple[int, str], tuple[int, str]]:
+    """For each (member, kind) the first one of the same kind with equal conds and weights."""
     first: dict[tuple[int, str], tuple[int, str]] = {}
     for index, conds in prepared.items():
         for kind, own in conds.items():
-            same = ((i, k) for i, k in first.values() if k == kind and _equal(prepared[i][k], own))
+            same = (
+                (i, k)
+                for i, k in first.values()
+                if k == kind and variants[i] == variants[index] and _equal(prepared[i][k], own)
+            )
             first[index, kind] = next(same, (index, kind))
     return first
 

@@ -64,6 +64,7 @@ def run(job: Job) -> Latent:
     base_only = steps.regional - start
     guider = ComposedGuider(
         [sampler.guidance for sampler in samplers],
+        names,
         weigher(canvas.regions, job.owner),
         base_only_sigma=float(schedules[0][min(base_only, len(schedules[0]) - 1)]) if base_only > 0 else None,
     )
@@ -104,6 +105,7 @@ def regional_guider(
     sigma = base.model.get_model_object("model_sampling").percent_to_sigma(base_only_percent)
     return ComposedGuider(
         guidances,
+        ["the base", *(region.name for region in regions)],
         weigher(regions, owner),
         base_only_sigma=float(sigma) if base_only_percent > 0.0 else None,
         vary=lambda noise: vary(noise, regions),

@@ -10,14 +10,21 @@ import comfy.supported_models
 import nodes as host_nodes
 import pytest
 import torch
-from comfy.model_patcher import ModelPatcher
 from comfy_extras.nodes_custom_sampler import BasicGuider, CFGGuider, Noise_RandomNoise, SamplerCustomAdvanced
 from comfy_extras.nodes_flux import FluxGuidance
 from comfy_extras.nodes_gits import GITSScheduler
 from host import ROOT
 from pack.nodes.samplers import second_seed
 from pack.samplers.schedules import make_sigmas
-from testing_pack.models import counted, random_cond, random_unet, reference_cond, reference_model
+from testing_pack.models import (
+    counted,
+    random_cond,
+    random_flux,
+    random_flux_cond,
+    random_unet,
+    reference_cond,
+    reference_model,
+)
 
 # Declarations
 
@@ -659,45 +666,9 @@ def test_recovery_is_two_runs_of_the_host(pack, mode, ratio, asked, factors, add
 # Models without a negative
 
 
-def flux():
-    """A Flux of random weights, 16 channels; `guidance` goes into it."""
-    config = comfy.supported_models.Flux(
-        {
-            "image_model": "flux",
-            "in_channels": 16,
-            "out_channels": 16,
-            "vec_in_dim": 8,
-            "context_in_dim": 8,
-            "hidden_size": 32,
-            "mlp_ratio": 2.0,
-            "num_heads": 2,
-            "depth": 1,
-            "depth_single_blocks": 1,
-            "axes_dim": [4, 6, 6],
-            "theta": 10000,
-            "patch_size": 2,
-            "qkv_bias": True,
-            "guidance_embed": True,
-            "txt_ids_dims": [],
-            "dtype": torch.float32,
-        }
-    )
-    model = config.get_model({}, "")
-    generator = torch.Generator().manual_seed(0)
-    with torch.no_grad():
-        for weight in model.diffusion_model.parameters():
-            values = torch.randn(weight.shape, generator=generator)
-            weight.copy_(values * weight[0].numel() ** -0.5 if weight.ndim > 1 else 1.0 + 0.1 * values)
-    return ModelPatcher(model, load_device=torch.device("cpu"), offload_device=torch.device("cpu"))
-
-
-def flux_cond():
-    return [[gaussian(1, 4, 8), {"pooled_output": gaussian(1, 8, seed=1), "guidance": 1.0}]]
-
-
 def test_without_a_negative_cfg_is_the_guidance_and_rows_are_one_per_call(pack):
-    model, counter = counted(flux())
-    positive = flux_cond()
+    model, counter = counted(random_flux())
+    positive = random_flux_cond()
     given = copy.deepcopy(positive)
     (placeholder,) = make(pack, "ImpactNegativeConditioningPlaceholder")
     assert placeholder == "NegativePlaceholder"
@@ -724,7 +695,7 @@ def test_without_a_negative_cfg_is_the_guidance_and_rows_are_one_per_call(pack):
     assert error(other["samples"], got["samples"]) > 1e-3  # else this model does not look at its guidance
 
     counter.calls.clear()
-    step_sampled(advanced(pack, pipe=(model, None, None, positive, flux_cond()), **schedule), *run)
+    step_sampled(advanced(pack, pipe=(model, None, None, positive, random_flux_cond()), **schedule), *run)
     assert [call.rows for call in counter.calls] == [2] * 5
 
 
@@ -891,8 +862,8 @@ def test_a_regional_prompt_is_what_other_packs_read(pack):
 
 
 def test_an_empty_latent_gets_the_models_channels(pack):
-    model = flux()
-    pipe = (model, None, None, flux_cond(), "NegativePlaceholder")
+    model = random_flux()
+    pipe = (model, None, None, random_flux_cond(), "NegativePlaceholder")
     empty = {"samples": torch.zeros(1, 4, *SIZE)}
     source = advanced(pack, pipe=pipe, scheduler="simple")
     got = step_sampled(source, True, RUN_SEED, 3, empty, 0, 3, False)

@@ -9,6 +9,7 @@ from typing import Any
 import comfy.latent_formats
 import comfy.model_base
 import comfy.model_management
+import comfy.supported_models
 import comfy.supported_models_base
 import torch
 from comfy.model_base import ModelType
@@ -153,6 +154,44 @@ def random_unet(
 def random_cond(seed: int = 0, tokens: int = 4, context_dim: int = 8) -> Conditioning:
     generator = torch.Generator().manual_seed(seed)
     return [[torch.randn(1, tokens, context_dim, generator=generator), {}]]
+
+
+def random_flux(seed: int = 0, device: torch.device | str | None = "cpu") -> ModelPatcher:
+    """ComfyUI's own Flux, small, with random weights: 16 channels, fused projections; `guidance` goes into it."""
+    config = comfy.supported_models.Flux(
+        {
+            "image_model": "flux",
+            "in_channels": 16,
+            "out_channels": 16,
+            "vec_in_dim": 8,
+            "context_in_dim": 8,
+            "hidden_size": 32,
+            "mlp_ratio": 2.0,
+            "num_heads": 2,
+            "depth": 1,
+            "depth_single_blocks": 1,
+            "axes_dim": [4, 6, 6],
+            "theta": 10000,
+            "patch_size": 2,
+            "qkv_bias": True,
+            "guidance_embed": True,
+            "txt_ids_dims": [],
+            "dtype": torch.float32,
+        }
+    )
+    model = config.get_model({}, "")
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for weight in model.diffusion_model.parameters():
+            values = torch.randn(weight.shape, generator=generator)
+            weight.copy_(values * weight[0].numel() ** -0.5 if weight.ndim > 1 else 1.0 + 0.1 * values)
+    return _patcher(model, device)
+
+
+def random_flux_cond(seed: int = 0) -> Conditioning:
+    generator = torch.Generator().manual_seed(seed)
+    text, pooled = (torch.randn(*shape, generator=generator) for shape in ((1, 4, 8), (1, 8)))
+    return [[text, {"pooled_output": pooled, "guidance": 1.0}]]
 
 
 def wrapped(patcher: ModelPatcher, before: Callable[[Tensor, Tensor], Any]) -> ModelPatcher:

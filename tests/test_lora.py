@@ -1,0 +1,321 @@
+"""LoRA for each region in lockstep: on one loaded model, with the result of the patched clone."""
+
+import threading
+
+import comfy.model_management
+import comfy.model_patcher
+import comfy.sample
+import comfy.sd
+import pytest
+import torch
+from testing_pack.models import (
+    counted,
+    random_cond,
+    random_flux,
+    random_flux_cond,
+    random_unet,
+    wrapped,
+)
+from use import box, regional_sampler, regions, relative, step_sampler
+
+UNET_LINEAR = [
+    "diffusion_model.input_blocks.1.1.transformer_blocks.0.attn1.to_q",
+    "diffusion_model.input_blocks.1.1.transformer_blocks.0.attn2.to_k",
+    "diffusion_model.middle_block.1.transformer_blocks.0.ff.net.2",
+    "diffusion_model.time_embed.0",
+]
+UNET_CONV = ["diffusion_model.input_blocks.1.0.in_layers.2", "diffusion_model.output_blocks.0.0.out_layers.3"]
+FLUX_LINEAR = [
+    "diffusion_model.double_blocks.0.img_attn.qkv",
+    "diffusion_model.double_blocks.0.txt_mlp.0",
+    "diffusion_model.double_blocks.0.img_mod.lin",
+    "diffusion_model.single_blocks.0.linear2",
+]
+
+
+class Network:
+    """A kind of model with its layers, conditioning and latent."""
+
+    def __init__(self, make, cond, layers, channels):
+        self.model, self.cond, self.layers = make, cond, layers
+        self.latent = {"samples": torch.zeros(1, channels, 8, 12)}
+
+
+NETWORKS = {
+    "unet": Network(random_unet, random_cond, UNET_LINEAR + UNET_CONV, 4),
+    "flux": Network(random_flux, random_flux_cond, FLUX_LINEAR, 16),
+}
+
+
+def lora_file(model, layers, kind="lora", seed=0, rank=4, scale=0.5):
+    """A LoRA as it lies in a file: tensors by name, for the host's own loader."""
+    generator = torch.Generator().manual_seed(seed)
+
+    def noise(*shape):
+        return torch.randn(*shape, generator=generator) * scale * (shape[-1] ** -0.5 if len(shape) > 1 else 1.0)
+
+    out = {}
+    weights = model.model_state_dict()
+    for layer in layers:
+        shape = weights[f"{layer}.weight"].shape
+        rows, columns = shape[0], shape[1:].numel()
+        if kind in ("lora", "dora"):
+            out[f"{layer}.lora_up.weight"] = noise(rows, rank, *[1] * (len(shape) - 2))
+            out[f"{layer}.lora_down.weight"] = noise(rank, *shape[1:])
+            out[f"{layer}.alpha"] = torch.tensor(rank / 2)
+        if kind == "dora":
+            out[f"{layer}.dora_scale"] = 1 + noise(rows, *[1] * (len(shape) - 1)).abs()
+        if kind == "loha":
+            for side in ("hada_w1", "hada_w2"):
+                out[f"{layer}.{side}_a"], out[f"{layer}.{side}_b"] = noise(rows, rank) * 3, noise(rank, columns) * 3
+            out[f"{layer}.alpha"] = torch.tensor(float(rank))
+        if kind == "lokr":
+            out[f"{layer}.lokr_w1"] = noise(4, 4)
+            out[f"{layer}.lokr_w2"] = noise(rows // 4, shape[1] // 4, *shape[2:])
+        if kind == "glora":
+            out[f"{layer}.a1.weight"], out[f"{layer}.a2.weight"] = noise(columns, rank), noise(rank, columns)
+            out[f"{layer}.b1.weight"], out[f"{layer}.b2.weight"] = noise(rank, columns), noise(rows, rank)
+        if kind == "oft":
+            out[f"{layer}.oft_blocks"] = noise(4, rows // 4, rows // 4)
+        if kind == "diff":
+            out[f"{layer}.diff"] = noise(*shape) * 0.3
+        if kind == "bias":
+            out[f"{layer}.diff_b"] = noise(rows)
+    return out
+
+
+def with_lora(model, layers, strength=1.0, **options):
+    """The model with a LoRA, as LoraLoader makes it."""
+    return comfy.sd.load_lora_for_models(model, None, lora_file(model, layers, **options), strength, 0.0)[0]
+
+
+def plain(sampler, latent, steps=3, seed=5):
+    model, cfg, name, scheduler, positive, negative, _ = sampler.params
+    noise = comfy.sample.prepare_noise(latent["samples"], seed)
+    return comfy.sample.sample(
+        model, noise, steps, cfg, name, scheduler, positive, negative, latent["samples"], seed=seed, disable_pbar=True
+    )
+
+
+def lockstep(latent, base, *pairs, **inputs):
+    options = {"engine": "lockstep", "steps": 3, "base_only_steps": 0, **inputs}
+    return regional_sampler(latent, base, regions(*pairs), **options)["samples"]
+
+
+def columns(count, width=12):
+    """`count` masks beside each other over the whole canvas."""
+    step = width // count
+    return [box(8, width, 0, n * step, 8, width if n + 1 == count else (n + 1) * step) for n in range(count)]
+
+
+class Patching:
+    """Counts the host's weight patches while it is open."""
+
+    def __enter__(self):
+        self.count, self._own = 0, comfy.model_patcher.ModelPatcher.patch_weight_to_device
+
+        def counting(patcher, *args, **kwargs):
+            self.count += 1
+            return self._own(patcher, *args, **kwargs)
+
+        comfy.model_patcher.ModelPatcher.patch_weight_to_device = counting
+        return self
+
+    def __exit__(self, *_):
+        comfy.model_patcher.ModelPatcher.patch_weight_to_device = self._own
+
+
+def as_switched(monkeypatch, run):
+    """What comes out when no clone is routed: the host's own patching, at every region of every step."""
+    import pack.regional.composed as composed
+
+    with monkeypatch.context() as patched:
+        patched.setattr(composed, "is_weight_clone", lambda *_: False)
+        return run()
+
+
+@pytest.mark.parametrize("strength", [1.0, 0.5, -0.7])
+@pytest.mark.parametrize("kind", ["lora", "loha", "lokr", "bias"])
+@pytest.mark.parametrize("network", NETWORKS)
+def test_a_full_region_equals_its_clone_without_patching(network, kind, strength):
+    net = NETWORKS[network]
+    layers = [layer for layer in net.layers if kind != "bias" or "to_" not in layer]
+    model = net.model()
+    clone = with_lora(model, layers, strength, kind=kind)
+    assert clone.patches
+    base, inside = (step_sampler(patcher, net.cond(1), net.cond(9)) for patcher in (model, clone))
+    plain(base, net.latent)  # the base's weights are loaded once
+    with Patching() as patching:
+        got = lockstep(net.latent, base, (torch.ones(1, 8, 12), inside))
+    assert patching.count == 0
+    want = plain(inside, net.latent)
+    assert relative(got, want) < 1e-4
+    assert relative(want, plain(base, net.latent)) > 1e-3
+
+
+@pytest.mark.parametrize("kind", ["dora", "glora", "oft", "diff"])
+@pytest.mark.parametrize("network", NETWORKS)
+def test_what_cannot_be_added_is_switched_and_said(network, kind, caplog):
+    net = NETWORKS[network]
+    model = net.model()
+    layers = [layer for layer in net.layers if "qkv" not in layer or kind != "glora"]
+    clone = with_lora(model, layers, kind=kind)
+    assert clone.patches
+    base, inside = (step_sampler(patcher, net.cond(1), net.cond(9)) for patcher in (model, clone))
+    got = lockstep(net.latent, base, (torch.ones(1, 8, 12), inside))
+    assert relative(got, plain(inside, net.latent)) < 1e-4
+    assert caplog.text.count("region 1: the weights are switched at every step") == 1
+
+
+@pytest.mark.parametrize("network", NETWORKS)
+def test_many_regions_equal_switched_clones(network, monkeypatch):
+    """Stacked LoRAs, one on the base too, one shared, negative strengths: as if each clone were loaded in turn."""
+    net = NETWORKS[network]
+    origin = net.model()
+    base_model = with_lora(origin, net.layers[:2], 0.8, seed=1)
+    models = [
+        with_lora(base_model, net.layers, 1.0, seed=2),
+        with_lora(with_lora(base_model, net.layers[1:], -0.6, seed=3), net.layers, 0.5, seed=4, kind="lokr"),
+        origin,  # without the base's own
+    ]
+    models.append(models[0])  # one clone in two regions
+    base = step_sampler(base_model, net.cond(0), net.cond(9))
+    pairs = [
+        (mask, step_sampler(model, net.cond(n + 1), net.cond(9)))
+        for n, (mask, model) in enumerate(zip(columns(4), models, strict=True))
+    ]
+    plain(base, net.latent)
+    with Patching() as patching:
+        got = lockstep(net.latent, base, *pairs, overlap_factor=2)
+    assert patching.count == 0
+    want = as_switched(monkeypatch, lambda: lockstep(net.latent, base, *pairs, overlap_factor=2))
+    assert relative(got, want) < 1e-4
+
+
+def test_rows_and_calls():
+    """One call a step; negatives under unlike weights are not the same, those of one clone are."""
+    model, counter = counted(random_unet())
+    first, second = (with_lora(model, UNET_LINEAR, seed=n) for n in (1, 2))
+    base = step_sampler(model, random_cond(0), random_cond(9))
+    pairs = [
+        (mask, step_sampler(clone, random_cond(n + 1), random_cond(9)))
+        for n, (mask, clone) in enumerate(zip(columns(4)[1:], (first, second, second), strict=True))
+    ]
+    lockstep({"samples": torch.zeros(1, 4, 8, 12)}, base, *pairs)
+    assert [call.rows for call in counter.calls] == [4 + 3] * 3
+
+
+def test_a_fused_projection_is_patched_in_part():
+    """Patches with an offset, as LoRAs of other libraries have them for q, k and v of one layer."""
+    model = random_flux()
+    clone = model.clone()
+    key = "diffusion_model.double_blocks.0.img_attn.qkv.weight"
+    shape = model.model_state_dict()[key].shape
+    generator = torch.Generator().manual_seed(3)
+    from comfy.weight_adapter import LoRAAdapter
+
+    for part in (0, 2):
+        third = shape[0] // 3
+        adapter = LoRAAdapter(
+            set(),
+            (
+                torch.randn(third, 4, generator=generator) * 0.3,
+                torch.randn(4, shape[1], generator=generator) * 0.3,
+                None,
+                None,
+                None,
+                None,
+            ),
+        )
+        clone.add_patches({(key, (0, part * third, third)): adapter}, 0.7)
+    base, inside = (step_sampler(patcher, random_flux_cond(1), random_flux_cond(9)) for patcher in (model, clone))
+    latent = NETWORKS["flux"].latent
+    plain(base, latent)
+    with Patching() as patching:
+        got = lockstep(latent, base, (torch.ones(1, 8, 12), inside))
+    assert patching.count == 0
+    assert relative(got, plain(inside, latent)) < 1e-4
+
+
+@pytest.mark.parametrize("other", ["euler", "dpmpp_2m"])
+@pytest.mark.parametrize("failure", ["interrupt", "error", "none"])
+def test_the_model_is_left_as_it_was(failure, other):
+    model, calls = random_unet(), []
+
+    def fail(x, sigma):
+        calls.append(1)
+        if len(calls) == 2 and failure == "interrupt":
+            comfy.model_management.interrupt_current_processing()
+        if len(calls) == 2 and failure == "error":
+            raise RuntimeError("broken")
+
+    before = {key: weight.clone() for key, weight in model.model_state_dict().items()}
+    watched = wrapped(model, fail)
+    clone = with_lora(watched, UNET_LINEAR + UNET_CONV)
+    base = step_sampler(watched, random_cond(1), random_cond(9))
+    inside = step_sampler(clone, random_cond(2), random_cond(9), sampler_name=other)
+    latent = NETWORKS["unet"].latent
+    threads = threading.active_count()
+    expected = {"interrupt": comfy.model_management.InterruptProcessingException, "error": RuntimeError}.get(failure)
+    if expected:
+        with pytest.raises(expected):
+            lockstep(latent, base, (columns(2)[0], inside))
+    else:
+        lockstep(latent, base, (columns(2)[0], inside))
+    assert threading.active_count() == threads
+    after = model.model_state_dict()
+    assert all(torch.equal(weight, after[key]) for key, weight in before.items())
+    assert not any(module._forward_hooks for module in model.model.modules())
+    calls.extend([1] * 9)
+    others = with_lora(watched, UNET_LINEAR, seed=8)
+    second = step_sampler(others, random_cond(2), random_cond(9))
+    got = lockstep(latent, base, (torch.ones(1, 8, 12), second))
+    assert relative(got, plain(second, latent)) < 1e-4
+
+
+def test_a_layer_that_is_not_called_or_mixes_rows_is_noticed(caplog):
+    """Rather slow than wrong: the run begins again, with the clones switched."""
+    model = random_unet()
+    attention = model.model.diffusion_model.input_blocks[1][1].transformer_blocks[0].attn1
+    layer = "diffusion_model.input_blocks.1.1.transformer_blocks.0.attn1.to_q"
+
+    class ByHand(torch.nn.Module):
+        """Uses the layer's weight, and never calls it."""
+
+        def __init__(self, inner):
+            super().__init__()
+            self.inner, self.weight = inner, inner.weight
+
+        def forward(self, x):
+            return torch.nn.functional.linear(x, self.inner.weight)
+
+    clone = with_lora(model, [layer])
+    inner = attention.to_q
+    base, inside = (step_sampler(patcher, random_cond(1), random_cond(9)) for patcher in (model, clone))
+    latent = NETWORKS["unet"].latent
+    want = plain(inside, latent)
+    attention._modules["to_q"] = inner
+    forward = attention.forward
+    attention.forward = lambda *args, **kwargs: by_hand(attention, inner, ByHand(inner), forward, *args, **kwargs)
+    got = lockstep(latent, base, (torch.ones(1, 8, 12), inside))
+    assert "does not call its layer" in caplog.text
+    assert relative(got, want) < 1e-4
+
+
+def by_hand(attention, inner, replacement, forward, *args, **kwargs):
+    attention._modules["to_q"] = replacement
+    try:
+        return forward(*args, **kwargs)
+    finally:
+        attention._modules["to_q"] = inner
+
+
+def test_batches_of_several_pictures():
+    net = NETWORKS["unet"]
+    latent = {"samples": torch.zeros(3, 4, 8, 12)}
+    model = net.model()
+    base, inside = (
+        step_sampler(patcher, net.cond(1), net.cond(9)) for patcher in (model, with_lora(model, net.layers))
+    )
+    got = lockstep(latent, base, (torch.ones(1, 8, 12), inside))
+    assert relative(got, plain(inside, latent)) < 1e-4
