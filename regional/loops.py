@@ -17,7 +17,8 @@ import comfy.patcher_extension
 import comfy.samplers
 import torch
 
-from .composed import ComposedGuider, Options, coefficients, sum_of
+from .composed import ComposedGuider, coefficients, sum_of
+from .groups import Options
 
 
 @dataclass(frozen=True, eq=False)
