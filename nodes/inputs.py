@@ -59,7 +59,8 @@ def overlap(unit: str) -> Declaration:
         "min": 0,
         "max": 10000,
         "tooltip": f"Each mask is rounded to black and white and grown by a box of this many {unit}, so that "
-        "neighbours overlap: there both are sampled, the later one last. 0 does not grow it.",
+        "neighbours overlap: there both are sampled, the later one last. In lockstep, the width of a linear blend "
+        "around the mask. 0 turns it off.",
     }
 
 
@@ -67,7 +68,7 @@ def restore_latent() -> Declaration:
     return switch(
         True,
         "After each step, paste every region back through its own mask, so that it changes nothing outside. "
-        "Disabled, a region's whole canvas goes on to the next region.",
+        "Disabled, a region's whole canvas goes on to the next region. Not used in lockstep.",
     )
 
 
@@ -80,7 +81,7 @@ def recovery_inputs() -> dict[str, Declaration]:
                 "default": recovery.BETWEEN,
                 "tooltip": "A second pass for samplers that lose detail when they are restarted at every step (uni_pc, "
                 "dpmpp_sde, dpmpp_2m_sde, dpmpp_3m_sde and their variants). 'ratio between' shares the step's sigma "
-                "between both passes, 'ratio additional' adds the second pass on top, DISABLE turns it off.",
+                "between both passes, 'ratio additional' adds the second pass on top, DISABLE turns it off. Not used in lockstep.",
             },
         ),
         "additional_sampler": (

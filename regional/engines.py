@@ -24,5 +24,7 @@ def run(engine: str, job: Job) -> Latent:
             job.owner,
         )
     if engine == LOCKSTEP:
-        log.info("%s: lockstep has nothing to repair; restore_latent and additional_* are not used.", job.owner)
+        log.info(
+            "%s: lockstep has nothing to repair: what restore_latent and additional_* ask for is not done.", job.owner
+        )
     return ENGINES[engine](job)

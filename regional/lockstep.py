@@ -134,7 +134,7 @@ def check_samplings(base: Any, region: Any, where: str) -> None:
         kinds = ["flow" if flow else "EPS or v" for flow in flows]
         raise ValueError(
             f"{where}: its model predicts by {kinds[1]}, the base's by {kinds[0]}; their noise levels have no common "
-            "measure, so use a model of the base's kind here, or choose the stepwise engine."
+            "measure, so use a model of the base's kind here."
         )
 
 

@@ -1,8 +1,10 @@
-"""Writes example_workflows/*.json, which ComfyUI offers as templates: `python scripts/make_workflows.py [--pictures]`.
+"""Writes example_workflows/*.json, which ComfyUI offers as templates.
+
+    python scripts/make_workflows.py [--pictures [NAME ...]]
 
 They are built here, not drawn by hand, so that ids and links are right and a change of a node is one edit. The output
-is the same on every run. With `--pictures`, run by the Python of ComfyUI, the picture beside each is made too: it runs
-on a real server with the demo model.
+is the same on every run. With `--pictures`, run by the Python of ComfyUI, the picture beside each (or beside those
+named) is made too: it runs on a real server with the demo model.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ import os
 import sys
 import tempfile
 import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -40,6 +43,7 @@ RECOVERY = (
     ("additional_sampler", "COMBO", "AUTO"),
     ("additional_sigma_ratio", "FLOAT", 0.3),
 )
+ENGINE = ("engine", "COMBO", "stepwise")
 LATENT = ("LATENT", "LATENT")
 
 # type: (inputs in the order of the node's declaration, outputs, width)
@@ -110,6 +114,11 @@ NODES: dict[str, tuple[tuple, tuple, int]] = {
         (("REGIONAL_PROMPTS", "REGIONAL_PROMPTS"),),
         280,
     ),
+    "RegionalPromptFromConditioning": (
+        (MASK, MODEL, POSITIVE, NEGATIVE, CFG),
+        (("REGIONAL_PROMPTS", "REGIONAL_PROMPTS"),),
+        280,
+    ),
     "CombineRegionalPrompts": (
         tuple((f"regional_prompts{i}", "REGIONAL_PROMPTS", SOCKET) for i in range(1, 5)),
         (("REGIONAL_PROMPTS", "REGIONAL_PROMPTS"),),
@@ -129,6 +138,7 @@ NODES: dict[str, tuple[tuple, tuple, int]] = {
             OVERLAP,
             RESTORE,
             *RECOVERY,
+            ENGINE,
         ),
         (LATENT,),
         320,
@@ -147,6 +157,7 @@ NODES: dict[str, tuple[tuple, tuple, int]] = {
             BASE_SAMPLER,
             REGIONS,
             *RECOVERY,
+            ENGINE,
         ),
         (LATENT,),
         320,
@@ -171,9 +182,29 @@ NODES: dict[str, tuple[tuple, tuple, int]] = {
             ("mask_sampler", "KSAMPLER_ADVANCED", SOCKET),
             MASK,
             OVERLAP,
+            ENGINE,
         ),
         (LATENT,),
         300,
+    ),
+    "RegionalGuider": (
+        (MODEL, POSITIVE, NEGATIVE, CFG, REGIONS, OVERLAP, ("base_only_percent", "FLOAT", 0.0)),
+        (("GUIDER", "GUIDER"),),
+        280,
+    ),
+    "RandomNoise": ((NOISE_SEED,), (("NOISE", "NOISE"),), 280),
+    "KSamplerSelect": ((SAMPLER,), (("SAMPLER", "SAMPLER"),), 280),
+    "BasicScheduler": ((MODEL, SCHEDULER, STEPS, DENOISE), (("SIGMAS", "SIGMAS"),), 280),
+    "SamplerCustomAdvanced": (
+        (
+            ("noise", "NOISE", SOCKET),
+            ("guider", "GUIDER", SOCKET),
+            ("sampler", "SAMPLER", SOCKET),
+            ("sigmas", "SIGMAS", SOCKET),
+            ("latent_image", "LATENT", SOCKET),
+        ),
+        (("output", "LATENT"), ("denoised_output", "LATENT")),
+        280,
     ),
     "MaskGrid N KSamplers Advanced": (
         (
@@ -365,16 +396,30 @@ class Sketch:
         return [shape, placed]
 
     def region(
-        self, number: int, text: str, box: tuple[int, int, int, int], empty: dict, y: int, **prompt: Any
+        self,
+        number: int,
+        text: str,
+        box: tuple[int, int, int, int],
+        empty: dict,
+        y: int,
+        sampler_name: str = "euler",
+        **prompt: Any,
     ) -> dict:
         title = f"Region {number}"
         masks = self.mask(title, empty, box, y)
-        samplers = self.sampler("KSamplerAdvancedProvider", title, text, y)
+        samplers = self.sampler("KSamplerAdvancedProvider", title, text, y, sampler_name=sampler_name)
         region = self.w.add(
             "RegionalPrompt", title, (COLUMNS[6], y), mask=(masks[-1], 0), advanced_sampler=(samplers[-1], 0), **prompt
         )
-        self.w.group(f"{title}: {text}", [*masks, *samplers, region], ("#8A8", "#88A", "#b58b2a")[(number - 1) % 3])
+        self.region_group(number, text, [*masks, *samplers, region])
         return region
+
+    def region_group(self, number: int, text: str, nodes: list[dict]) -> None:
+        self.w.group(f"Region {number}: {text}", nodes, ("#8A8", "#88A", "#b58b2a")[(number - 1) % 3])
+
+    def all_regions(self, regions: list[dict], at: tuple[int, int]) -> dict:
+        links = {f"regional_prompts{i}": (region, 0) for i, region in enumerate(regions, 1)}
+        return self.w.add("CombineRegionalPrompts", "All regions", at, **links)
 
     def finish(self, sampler: dict, name: str) -> None:
         """Decode, save the picture, write the file."""
@@ -384,19 +429,56 @@ class Sketch:
         self.w.save(name)
 
 
-def regional(name: str, kind: str, size: tuple[int, int], base: str, regions: list[dict], note: str, **widgets: Any):
+def regional(
+    name: str,
+    kind: str,
+    size: tuple[int, int],
+    base: str,
+    regions: list[dict],
+    note: str,
+    base_sampler: str = "euler",
+    **widgets: Any,
+) -> None:
     """A base and its regions: the workflows of RegionalSampler and RegionalSamplerAdvanced."""
     s = Sketch(*size, note)
     empty = s.empty_mask("Empty mask", 80)
-    samplers = s.sampler("KSamplerAdvancedProvider", "Base", base, 80)
+    samplers = s.sampler("KSamplerAdvancedProvider", "Base", base, 80, sampler_name=base_sampler)
     s.w.group(f"Base: {base}", [empty, *samplers])
     made = [s.region(i, empty=empty, y=80 + i * ROW, **region) for i, region in enumerate(regions, 1)]
-    links = {f"regional_prompts{i}": (region, 0) for i, region in enumerate(made, 1)}
-    combined = s.w.add("CombineRegionalPrompts", "All regions", (COLUMNS[7], 80 + ROW), **links)
+    combined = s.all_regions(made, (COLUMNS[7], 80 + ROW))
     canvas = {"samples" if kind == "RegionalSampler" else "latent_image": (s.canvas, 0)}
     outlets = {"base_sampler": (samplers[-1], 0), "regional_prompts": (combined, 0)}
     sampler = s.w.add(kind, "Sample base and regions", (COLUMNS[8], 80), **canvas, **outlets, **widgets)
     s.finish(sampler, name)
+
+
+def guider(name: str, size: tuple[int, int], base: str, regions: list[dict], note: str, sampler_name: str) -> None:
+    """A base and its regions for the core's SamplerCustomAdvanced: the workflow of RegionalGuider."""
+    s = Sketch(*size, note)
+    shared = {"model": (s.loader, 0), "negative": (s.negative, 0)}
+    empty = s.empty_mask("Empty mask", 80)
+    prompt = s.prompt("Base", base, (COLUMNS[3], 80))
+    s.w.group(f"Base: {base}", [empty, prompt])
+    made = []
+    for i, region in enumerate(regions, 1):
+        title, y = f"Region {i}", 80 + i * ROW
+        masks = s.mask(title, empty, region["box"], y)
+        own = s.prompt(title, region["text"], (COLUMNS[3], y))
+        kind, links = "RegionalPromptFromConditioning", {"mask": (masks[-1], 0), "positive": (own, 0)}
+        made.append(s.w.add(kind, title, (COLUMNS[4], y), **links, **shared))
+        s.region_group(i, region["text"], [*masks, own, made[-1]])
+    combined = s.all_regions(made, (COLUMNS[5] + 60, 80 + ROW))
+
+    x = COLUMNS[6] + 60
+    links = {"positive": (prompt, 0), "regional_prompts": (combined, 0)}
+    regional = s.w.add("RegionalGuider", "Base and regions", (x, 80), base_only_percent=0.1, **links, **shared)
+    noise = s.w.add("RandomNoise", "Noise", (x, below(regional) + 60), noise_seed=7)
+    sampler = s.w.add("KSamplerSelect", "Sampler", (x, below(noise)), sampler_name=sampler_name)
+    sigmas = s.w.add("BasicScheduler", "Schedule", (x, below(sampler)), model=(s.loader, 0), scheduler="karras")
+    s.w.group("Any sampler, any schedule", [noise, sampler, sigmas])
+    inputs = {"noise": noise, "guider": regional, "sampler": sampler, "sigmas": sigmas, "latent_image": s.canvas}
+    outlets = {input_name: (node, 0) for input_name, node in inputs.items()}
+    s.finish(s.w.add("SamplerCustomAdvanced", "Sample base and regions", (x + 340, 80), **outlets), name)
 
 
 def two_samplers(name: str, kind: str, provider: str, note: str, base: dict, masked: dict, **widgets: Any) -> None:
@@ -504,10 +586,42 @@ def main() -> None:
         seed=4,
     )
     mask_grid()
+    guider(
+        "regional_guider",
+        (1024, 640),
+        "soft sand weave on cream",
+        [
+            {"text": "bold navy and cyan waves", "box": (64, 64, 400, 512)},
+            {"text": "crimson spots on pink", "box": (560, 64, 400, 240)},
+            {"text": "green stripes on sand, vertical", "box": (560, 336, 400, 240)},
+        ],
+        "## RegionalGuider\n\nRegions in ComfyUI's own SamplerCustomAdvanced: one run, with any sampler and any "
+        "schedule. A region needs a mask, a model, prompts and cfg, and no sampler of its own.\n\nThe base paints the "
+        "first tenth of the progress alone (`base_only_percent`). `overlap_factor` is the width of the blend around "
+        "each region.",
+        "dpmpp_2m_sde",
+    )
+    regional(
+        "lockstep_samplers",
+        "RegionalSampler",
+        (896, 640),
+        "large violet clouds on navy",
+        [
+            {"text": "gold weave on brown", "box": (48, 48, 256, 528), "sampler_name": "euler_ancestral"},
+            {"text": "cream spots on green", "box": (400, 64, 432, 192), "sampler_name": "dpmpp_2m_sde"},
+            {"text": "white diagonal stripes on red", "box": (368, 336, 496, 240), "sampler_name": "uni_pc"},
+        ],
+        "## RegionalSampler in lockstep\n\n`engine` is lockstep: all samplers run side by side over one canvas, so "
+        "each may be another one. Here the base has dpmpp_2m, the regions euler_ancestral, dpmpp_2m_sde and uni_pc: "
+        "samplers to which the stepwise engine does no justice.\n\nWith one sampler for all it is one run, and faster.",
+        base_sampler="dpmpp_2m",
+        seed=8,
+        engine="lockstep",
+    )
 
 
-def pictures(width: int = 512) -> None:
-    """X.jpg beside each X.json: what it makes of the demo model; a batch is laid out in rows of three."""
+def pictures(names: Sequence[str] = (), width: int = 512) -> None:
+    """X.jpg beside each X.json, or those named: what it makes of the demo model; a batch is in rows of three."""
     from comfy_server import ComfyServer, images
     from PIL import Image
     from workflow import to_prompt, use_demo_model
@@ -517,6 +631,8 @@ def pictures(width: int = 512) -> None:
     with tempfile.TemporaryDirectory() as base, ComfyServer(comfyui, base, packs) as server:
         info = server.get("/object_info")
         for path in sorted(FOLDER.glob("*.json")):
+            if names and path.stem not in names:
+                continue
             prompt = use_demo_model(to_prompt(json.loads(path.read_text(encoding="utf-8")), info))
             made = [Image.open(io.BytesIO(server.view(image))) for image in images(server.run(prompt))]
             columns, gap = min(len(made), 3), 4
@@ -532,4 +648,4 @@ def pictures(width: int = 512) -> None:
 if __name__ == "__main__":
     main()
     if "--pictures" in sys.argv:
-        pictures()
+        pictures(sys.argv[sys.argv.index("--pictures") + 1 :])

@@ -138,7 +138,9 @@ def test_demo_model_replaces_checkpoints_in_a_copy(workflow):
 
 def test_every_sampler_node_has_an_example():
     assert {path.stem for path in EXAMPLES} == {
+        "lockstep_samplers",
         "mask_grid",
+        "regional_guider",
         "regional_sampler",
         "regional_sampler_advanced",
         "two_advanced_samplers_for_mask",
