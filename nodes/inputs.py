@@ -81,8 +81,8 @@ def recovery_inputs() -> dict[str, Declaration]:
                 "default": recovery.BETWEEN,
                 "tooltip": "A second pass for samplers that lose detail when they are restarted at every step (uni_pc, "
                 "dpmpp_sde, dpmpp_2m_sde, dpmpp_3m_sde and their variants). 'ratio between' shares the step's sigma "
-                "between both passes, 'ratio additional' adds the second pass on top, DISABLE turns it off. Not used in "
-                "lockstep.",
+                "between both passes, 'ratio additional' adds the second pass on top, DISABLE turns it off. Not used "
+                "in lockstep.",
             },
         ),
         "additional_sampler": (
