@@ -62,6 +62,8 @@ def is_weight_clone(reference: Any, clone: Any) -> bool:
         return False
     names = (
         "object_patches",
+        "weight_wrapper_patches",
+        "force_cast_weights",
         "hook_patches",
         "wrappers",
         "callbacks",
@@ -115,11 +117,20 @@ class Router:
             for handle in handles:
                 handle.remove()
 
-    def check(self) -> None:
-        """After a model call: NotRoutable if a layer was used without being called, so that its terms are missing."""
-        missed = {layer for member in self.chunks for layer in self._deltas.get(member, ())} - self._met
-        if missed:
-            raise NotRoutable(f"the model does not call its layer {min(missed)}")
+    @contextmanager
+    def rows_of(self, chunks: Sequence[int]) -> Iterator[None]:
+        """A model call whose chunks of rows belong to these members.
+
+        NotRoutable after it if a layer was used without being called, so that its terms are missing.
+        """
+        self.chunks = chunks
+        try:
+            yield
+            missed = {layer for member in chunks for layer in self._deltas.get(member, ())} - self._met
+            if missed:
+                raise NotRoutable(f"the model does not call its layer {min(missed)}")
+        finally:
+            self.chunks = ()
 
     def _hook(self, layer: str) -> Callable[[Any, tuple[Any, ...], torch.Tensor], torch.Tensor | None]:
         def add(module: Any, args: tuple[Any, ...], output: torch.Tensor) -> torch.Tensor | None:

@@ -45,6 +45,7 @@ class ComposedGuider(ModelGroup):
         self._weights: dict[int, torch.Tensor] = {}
         self._last: dict[int, Prediction] = {}
         self._active: ModelGroup = self
+        self._with_negatives = False
 
     def sample(self, *args: Any, **kwargs: Any) -> torch.Tensor:
         """As CFGGuider.sample. If the model turns out not to let its rows be routed, once more with clones switched."""
@@ -58,8 +59,14 @@ class ComposedGuider(ModelGroup):
                 return self._sample(*args, **kwargs)
         finally:
             # The host keeps guiders between runs; what was made for this one need not wait with it.
-            super().__init__({0: self._guidances[0]})
+            self._serve({0: self._guidances[0]}, {})
             self._others, self._active = [], self
+
+    def _serve(self, members: dict[int, Guidance], deltas: dict[int, Delta]) -> None:
+        """Become the group of `members`, and keep what others changed of this guider."""
+        cfg, options = self.cfg, self.model_options
+        super().__init__(members, deltas)
+        self.cfg, self.model_options = cfg, options
 
     def _gather(self, route: bool) -> None:
         """Group the members that one loaded model can serve: its own, and with `route` those of its weight clones."""
@@ -84,7 +91,7 @@ class ComposedGuider(ModelGroup):
             else:
                 groups.append(({index: guidance}, {}))
         (first, deltas), *rest = groups
-        super().__init__(first, deltas)
+        self._serve(first, deltas)
         self._others = [ModelGroup(members, deltas) for members, deltas in rest]
 
     def _sample(
@@ -105,15 +112,7 @@ class ComposedGuider(ModelGroup):
             )
         if self._vary is not None and torch.count_nonzero(noise) > 0:
             noise = self._vary(noise)
-        size = (latent_image.shape[-2], latent_image.shape[-1])
-        weights = self._weigh(size, latent_image.shape[0])
-        extra_dims = [1] * (latent_image.ndim - 3)
-        device = self.model_patcher.load_device
-        self._weights = {
-            index: weight.reshape(weight.shape[0], *extra_dims, *size).to(device)
-            for index, weight in enumerate(weights)
-            if bool(weight.any())
-        }
+        self._weights = self._weights_for(latent_image)
         result: torch.Tensor = latent_image
 
         def run() -> None:
@@ -129,13 +128,25 @@ class ComposedGuider(ModelGroup):
         try:
             run()
         finally:
-            self._weights, self._last = {}, {}
+            self._weights, self._last, self._with_negatives = {}, {}, False
         return result
+
+    def _weights_for(self, latent: torch.Tensor) -> dict[int, torch.Tensor]:
+        """The weight maps (B or 1, 1, .., h, w), on the model's device, of the members that have any weight."""
+        size, extra_dims = (latent.shape[-2], latent.shape[-1]), [1] * (latent.ndim - 3)
+        return {
+            index: weight.reshape(weight.shape[0], *extra_dims, *size).to(self.model_patcher.load_device)
+            for index, weight in enumerate(self._weigh(size, latent.shape[0]))
+            if bool(weight.any())
+        }
 
     def predict_noise(
         self, x: torch.Tensor, timestep: torch.Tensor, model_options: Options | None = None, seed: int | None = None
     ) -> torch.Tensor:
         """The composed denoised (B, C, ..., h, w) at `x` and sigma `timestep` (B,): what a sampler calls its model."""
+        if next(iter(self._weights.values())).shape[-2:] != x.shape[-2:]:
+            # Some samplers change the latent's size on the way.
+            self._weights, self._last = self._weights_for(x), {}
         return self.compose(x, timestep, self._weights, [model_options or {}])[0]
 
     def weights_at(self, sigma: float) -> dict[int, torch.Tensor]:
@@ -156,16 +167,21 @@ class ComposedGuider(ModelGroup):
         comfy.model_management.throw_exception_if_processing_interrupted()
         # Reading sigma waits for the device, so only look when it matters.
         weights = self._weights if self.base_only_sigma is None else self.weights_at(float(timestep.max()))
-        fresh = [index for index in weights if index in asked or index not in self._last] or list(weights)
         own = self.model_options.get(POST_CFG, [])
-        always_negative = any(options.get("disable_cfg1_optimization", False) for options in requests)
+        if not self._with_negatives and any(options.get("disable_cfg1_optimization", False) for options in requests):
+            # From now on all answers need their negative, also those that others have already given without.
+            self._with_negatives, self._last = True, {}
+        fresh = [index for index in weights if index in asked or index not in self._last]
+        if not fresh and any(index in self._weights for index in asked):
+            # Who asks will paint later, and follows those who paint now.
+            fresh = list(weights)
         for group in (self, *self._others):
             members = [index for index in fresh if index in group.scales]
             if not members:
                 continue
             # The sampler's options are the base's, and what the sampler added: that belongs to the composed answer.
             options = {**requests[0], POST_CFG: own} if group is self else group.options
-            if always_negative:
+            if self._with_negatives:
                 options = {**options, "disable_cfg1_optimization": True}
             self._activate(group)
             self._last.update(group.predict(x, timestep, members, options))
@@ -178,7 +194,8 @@ class ComposedGuider(ModelGroup):
     def _blend(self, weights: dict[int, torch.Tensor], field: str) -> torch.Tensor:
         if len(weights) == 1:
             (index,) = weights
-            only: torch.Tensor = getattr(self._last[index], field)
+            # Samplers may work on it in place.
+            only: torch.Tensor = getattr(self._last[index], field).clone()
             return only
         return sum_of(weight * getattr(self._last[index], field) for index, weight in weights.items())
 
@@ -215,7 +232,9 @@ class ComposedGuider(ModelGroup):
             return
         self._active.model_patcher.unpatch_hooks()
         patcher = group.model_patcher
-        comfy.model_management.load_models_gpu([patcher, *group.loaded_models])
+        comfy.model_management.load_models_gpu(
+            [patcher, *group.loaded_models], *group.memory[:1], False, *group.memory[1:]
+        )
         if hasattr(patcher.model, "current_patcher"):
             patcher.model.current_patcher = patcher
         self._active = group

@@ -88,6 +88,11 @@ def _tile(image: object, samples: torch.Tensor, grid: GridRun, owner: str) -> to
             f"{grid.rows} row(s) makes {filled[1]} x {filled[0]}, but the latent is {width} x {height} pixels (width x "
             "height); choose mask size, rows and columns so that both are equal."
         )
+    if samples.shape[-2] % grid.rows or samples.shape[-1] % grid.columns:
+        raise ValueError(
+            f"{owner}: {grid.columns} column(s) and {grid.rows} row(s) do not divide the latent of "
+            f"{samples.shape[-1]} x {samples.shape[-2]} latent pixels evenly; choose a size whose eighth they divide."
+        )
     return tile
 
 

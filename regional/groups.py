@@ -6,6 +6,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
+import comfy.sampler_helpers
 import comfy.samplers
 import torch
 
@@ -13,7 +14,7 @@ from ..samplers.guided import Guidance
 from .adapters import Delta, Router
 
 Options = dict[str, Any]
-PRE_CFG = "sampler_pre_cfg_function"
+PRE_CFG, WRAPPER = "sampler_pre_cfg_function", "model_function_wrapper"
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,26 +27,38 @@ class Prediction:
 
 
 class ModelGroup(comfy.samplers.CFGGuider):
-    """All members (base or regions, by their index) that are painted with one and the same model object.
+    """All members (base or regions, by their index) that one loaded model serves: its own, and clones by their LoRAs.
 
     The host prepares it like any guider: hooks, ControlNets, loading, and its wrappers.
     """
 
     conds: dict[Any, Any]
+    cfg: float
+    model_options: dict[str, Any]
 
     def __init__(self, guidances: dict[int, Guidance], deltas: dict[int, Delta] | None = None) -> None:
         first = next(iter(guidances.values()))
         super().__init__(first.model)
-        self._router = Router(first.model.model, deltas) if deltas else None
         self._variants = {index: id(guidance.model) for index, guidance in guidances.items()}
         self.set_cfg(first.cfg)
-        self.scales = {index: guidance.scale for index, guidance in guidances.items()}
+        self._scales, self._cfg = {index: guidance.scale for index, guidance in guidances.items()}, first.cfg
         self.inner_set_conds(
             {(index, kind): conds for index, guidance in guidances.items() for kind, conds in guidance.conds().items()}
         )
+        # The host may have put another patcher in the place of one that cannot take hooks.
+        self._router = Router(self.model_patcher.model, deltas) if deltas else None
         self.options: Options = {}
+        # (memory required, minimum), as the host estimates it for its own loading.
+        self.memory: tuple[float, float] = (0, 0)
         self._prepared: dict[int, dict[str, Any]] = {}
         self._same: dict[tuple[int, str], tuple[int, str]] = {}
+
+    @property
+    def scales(self) -> dict[int, float]:
+        """Each member's guidance scale. Once somebody sets the guider's cfg (CFGOverride), that is everybody's."""
+        if self.cfg == self._cfg:
+            return self._scales
+        return {i: self.cfg if (i, "negative") in self.original_conds else scale for i, scale in self._scales.items()}
 
     def inner_sample(
         self,
@@ -65,6 +78,7 @@ class ModelGroup(comfy.samplers.CFGGuider):
         latent = latent_image
         if torch.count_nonzero(latent) > 0:
             latent = self.inner_model.process_latent_in(latent)
+        self.memory = comfy.sampler_helpers.estimate_memory(self.model_patcher, noise.shape, given)
         for index in self.scales:
             own = {kind: conds for (owner, kind), conds in given.items() if owner == index}
             self._prepared[index] = comfy.samplers.process_conds(
@@ -90,11 +104,24 @@ class ModelGroup(comfy.samplers.CFGGuider):
         pairs = {index: self._pair(index, options) for index in members}
         if "sampler_calc_cond_batch_function" in options:
             function = options["sampler_calc_cond_batch_function"]
-            shared = {"input": x, "sigma": timestep, "model": self.inner_model, "model_options": options}
-            answers = {index: function({"conds": list(pair), **shared}) for index, pair in pairs.items()}
+            shared = {"input": x, "sigma": timestep, "model": self.inner_model}
+            answers = {
+                index: function({"conds": list(pair), **shared, "model_options": self._routed(index, options)})
+                for index, pair in pairs.items()
+            }
         else:
             answers = self._batch(x, timestep, pairs, options)
-        return {index: self._guide(index, x, timestep, pairs[index], answers[index], options) for index in members}
+        return {
+            index: self._guide(index, x, timestep, pairs[index], answers[index], self._routed(index, options))
+            for index in members
+        }
+
+    def _routed(self, index: int, options: Options) -> Options:
+        """Options for what asks the model on its own (PAG, SAG and their kin): all rows are this member's."""
+        if self._router is None:
+            return options
+        wrapper = _with_owners(self._router, lambda places: [index] * len(places), options.get(WRAPPER))
+        return {**options, WRAPPER: wrapper}
 
     def _pair(self, index: int, options: Options) -> tuple[Any, Any]:
         """The member's (positive, negative) conds; None for a negative that guidance at scale 1 does not need."""
@@ -122,14 +149,23 @@ class ModelGroup(comfy.samplers.CFGGuider):
                     roles.append(role)
                     owners.append(index)
                 places[index].append(slot)
-        wrapper = _with_roles(roles, owners, self._router, options.get("model_function_wrapper"))
-        options = {**options, "model_function_wrapper": wrapper}
+        # The router is told first, while the places are still those of this batch.
+        wrapper = _with_roles(roles, options.get(WRAPPER))
+        if self._router is not None:
+            wrapper = _with_owners(self._router, lambda places: [owners[place] for place in places], wrapper)
+        options = {**options, WRAPPER: wrapper}
         out = comfy.samplers.calc_cond_batch(self.inner_model, lists, x, timestep, options)
-        # The host answers zeros where there is no negative.
-        return {
-            index: [torch.zeros_like(x) if slot is None else out[slot] for slot in both]
-            for index, both in places.items()
-        }
+        given: set[int] = set()
+
+        def answer(slot: int | None) -> torch.Tensor:
+            if slot is None:
+                return torch.zeros_like(x)  # as the host does where there is no negative
+            # Each member gets a tensor of its own: cfg functions may work in place.
+            tensor: torch.Tensor = out[slot].clone() if slot in given else out[slot]
+            given.add(slot)
+            return tensor
+
+        return {index: [answer(slot) for slot in both] for index, both in places.items()}
 
     def _guide(
         self,
@@ -175,30 +211,34 @@ class Prepare(comfy.samplers.Sampler):
         return noise
 
 
-def _with_roles(
-    roles: Sequence[int], owners: Sequence[int], router: Router | None, inner: Callable[..., Any] | None
-) -> Callable[..., Any]:
-    """A model function wrapper that tells patches 0 (cond) or 1 (uncond), as always, not a place in our batch, and the
-    router which member owns which chunk of rows.
-    """
+def _with_roles(roles: Sequence[int], inner: Callable[..., Any] | None) -> Callable[..., Any]:
+    """A model function wrapper that tells patches 0 (cond) or 1 (uncond), as always, not a place in our batch."""
 
     def wrapper(apply_model: Callable[..., Any], args: Options) -> Any:
-        places = args["cond_or_uncond"]
-        here = [roles[place] for place in places]
+        here = [roles[place] for place in args["cond_or_uncond"]]
         transformer_options = {**args["c"].get("transformer_options", {}), "cond_or_uncond": here}
-        args = {**args, "c": {**args["c"], "transformer_options": transformer_options}, "cond_or_uncond": here}
-        if router is not None:
-            router.chunks = [owners[place] for place in places]
-        if inner is not None:
-            out = inner(apply_model, args)
-        else:
-            out = apply_model(args["input"], args["timestep"], **args["c"])
-        if router is not None:
-            router.check()
-            router.chunks = ()
-        return out
+        told = {**args, "c": {**args["c"], "transformer_options": transformer_options}, "cond_or_uncond": here}
+        return _call(inner, apply_model, told)
 
     return wrapper
+
+
+def _with_owners(
+    router: Router, owners: Callable[[Sequence[int]], list[int]], inner: Callable[..., Any] | None
+) -> Callable[..., Any]:
+    """A model function wrapper that tells the router which member owns which chunk of rows."""
+
+    def wrapper(apply_model: Callable[..., Any], args: Options) -> Any:
+        with router.rows_of(owners(args["cond_or_uncond"])):
+            return _call(inner, apply_model, args)
+
+    return wrapper
+
+
+def _call(inner: Callable[..., Any] | None, apply_model: Callable[..., Any], args: Options) -> Any:
+    if inner is not None:
+        return inner(apply_model, args)
+    return apply_model(args["input"], args["timestep"], **args["c"])
 
 
 def _equal_conds(

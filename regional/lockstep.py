@@ -18,7 +18,7 @@ from ..samplers.recovery import NO_RECOVERY
 from ..samplers.schedules import cut
 from ..samplers.session import Session
 from .composed import ComposedGuider
-from .job import Job, vary
+from .job import Job, Steps, vary
 from .loops import Loop, SideBySide
 from .regions import Region, read_regions
 
@@ -49,16 +49,7 @@ def run(job: Job) -> Latent:
     else:
         seed = steps.base_seed if start < steps.regional else steps.seed
 
-    schedules = [
-        cut(
-            sampler.schedule(session, steps.total),
-            start,
-            steps.end,
-            steps.leave_noise,
-        )
-        * sampler.sigma_factor
-        for sampler in samplers
-    ]
+    schedules = [_sigmas(sampler, session, steps, start) for sampler in samplers]
     if len(schedules[0]) < 2:
         return latents.without_mask(latent)
     base_only = steps.regional - start
@@ -127,15 +118,26 @@ def weigher(regions: Sequence[Region], owner: str) -> Callable[[tuple[int, int],
 
 def check_samplings(base: Any, region: Any, where: str) -> None:
     """Raise ValueError if the models do not mix picture and noise alike (EPS and v do, flow does otherwise)."""
-    flows = [
-        isinstance(model.get_model_object("model_sampling"), comfy.model_sampling.CONST) for model in (base, region)
-    ]
-    if flows[0] != flows[1]:
-        kinds = ["flow" if flow else "EPS or v" for flow in flows]
+    ours, theirs = (_mixing(model.get_model_object("model_sampling")) for model in (base, region))
+    if ours != theirs:
         raise ValueError(
-            f"{where}: its model predicts by {kinds[1]}, the base's by {kinds[0]}; their noise levels have no common "
+            f"{where}: its model predicts by {theirs}, the base's by {ours}; their noise levels have no common "
             "measure, so use a model of the base's kind here."
         )
+
+
+def _mixing(sampling: Any) -> str:
+    scale = getattr(sampling, "noise_scale", 1.0)
+    kind = "flow" if isinstance(sampling, comfy.model_sampling.CONST) else "EPS or v"
+    return kind if scale == 1.0 else f"{kind} at noise scale {scale}"
+
+
+def _sigmas(sampler: KSamplerAdvancedObject, session: Session, steps: Steps, start: int) -> torch.Tensor:
+    """The sampler's own sigmas of the steps that are left."""
+    schedule = sampler.schedule(session, steps.total)
+    # Some schedules (ddim_uniform) are longer than their steps; to the end means to theirs, as in KSampler.
+    end = steps.end if steps.end < steps.total else len(schedule) - 1
+    return cut(schedule, start, end, steps.leave_noise) * sampler.sigma_factor
 
 
 def _loops(

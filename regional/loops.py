@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import comfy.model_management
+import comfy.model_patcher
 import comfy.patcher_extension
 import comfy.samplers
 import torch
@@ -144,6 +145,9 @@ class _LoopThread:
         level = torch.tensor(sigma, device=given.noise.device, dtype=given.noise.dtype)
         signal, spread = coefficients(sampling, level)
         denoised = given.latent_image if self._answer is None else self._answer
+        if given.denoise_mask is not None:
+            # What the sampler's x is made of: outside of the mask it is the picture that is kept.
+            denoised = denoised * given.denoise_mask + given.latent_image * (1.0 - given.denoise_mask)
         noise = given.noise
         if self._last is not None and self._last.sigma > 0.0:
             own_signal, own_spread = coefficients(sampling, torch.full_like(level, self._last.sigma))
@@ -159,10 +163,12 @@ class _LoopThread:
                 comfy.model_management.cuda_device_context(device),
             ):
                 given = self._arguments
+                # A copy for each: samplers write into their options.
+                options = comfy.model_patcher.create_model_options_clone(given.extra_args["model_options"])
                 self.result = self.loop.sampler.sample(
                     _LoopModel(self._guider, self),
                     self.loop.sigmas.clone().to(device),
-                    dict(given.extra_args),
+                    {**given.extra_args, "model_options": options},
                     self.callback,
                     given.noise.clone(),
                     given.latent_image,
@@ -175,17 +181,24 @@ class _LoopThread:
             self._error = _named(error, self.loop.name)
         self._stands.release()
 
-    def ask(self, x: torch.Tensor, timestep: torch.Tensor, model_options: Options, seed: int | None) -> torch.Tensor:
+    def ask(self, x: torch.Tensor, timestep: torch.Tensor, model_options: Options) -> torch.Tensor:
         """Called in the loop's thread: stand at this request until it is answered."""
         if self._stopping:
             raise Stopped
-        self.request = self._last = Request(x, timestep, float(timestep.max()), model_options)
+        sigma = float(timestep.max())
+        if x.shape != self._arguments.noise.shape or math.isnan(sigma):
+            raise ValueError(
+                f"it asks at sigma {sigma} for a latent of shape {tuple(x.shape)}; beside other samplers it must stay "
+                f"at {tuple(self._arguments.noise.shape)} and at a sigma that is a number"
+            )
+        self.request = self._last = Request(x, timestep, sigma, model_options)
         self._stands.release()
         self._go.acquire()
         if self._stopping:
             raise Stopped
         assert self._answer is not None
-        return self._answer
+        # Samplers may work on it in place.
+        return self._answer.clone()
 
 
 class _LoopModel:
@@ -200,11 +213,7 @@ class _LoopModel:
     def __call__(
         self, x: torch.Tensor, timestep: torch.Tensor, model_options: Options | None = None, seed: int | None = None
     ) -> Any:
-        wrappers = comfy.patcher_extension.get_all_wrappers(
-            comfy.patcher_extension.WrappersMP.PREDICT_NOISE, self._guider.model_options, is_model_options=True
-        )
-        executor = comfy.patcher_extension.WrapperExecutor.new_class_executor(self._thread.ask, self._guider, wrappers)
-        return executor.execute(x, timestep, model_options or {}, seed)
+        return self._thread.ask(x, timestep, model_options or {})
 
 
 def _serve(
@@ -219,7 +228,19 @@ def _serve(
     )
     canvas = sum_of(weight * state for weight, state in states if weight is not None)
     asked = frozenset().union(*(thread.loop.members for thread in served))
-    return guider.compose(canvas, request.timestep, asked, [thread.standing.options for thread in served])
+    requests = [thread.standing.options for thread in served]
+    answers: list[torch.Tensor] = []
+
+    def ask(x: torch.Tensor, timestep: torch.Tensor, model_options: Options, seed: int | None = None) -> torch.Tensor:
+        answers[:] = guider.compose(x, timestep, asked, requests)
+        return answers[0]
+
+    wrappers = comfy.patcher_extension.get_all_wrappers(
+        comfy.patcher_extension.WrappersMP.PREDICT_NOISE, guider.model_options, is_model_options=True
+    )
+    executor = comfy.patcher_extension.WrapperExecutor.new_class_executor(ask, guider, wrappers)
+    answer = executor.execute(canvas, request.timestep, request.options, None)
+    return [answer] * len(served) if wrappers else answers
 
 
 def _weight(weights: dict[int, torch.Tensor], thread: _LoopThread) -> torch.Tensor | None:

@@ -230,7 +230,7 @@ def as_own(sampler: StepSampler, owner: str) -> KSamplerAdvancedObject:
     if len(sampler.params) < 6:
         raise TypeError(
             f"{owner}: the parameters (model, cfg, sampler_name, scheduler, positive, negative) of its sampler were "
-            f"expected, {len(sampler.params)} came; connect a KSamplerAdvancedProvider, or choose the stepwise engine."
+            f"expected, {len(sampler.params)} came; connect a KSamplerAdvancedProvider."
         )
     model, cfg, sampler_name, scheduler, positive, negative, *factor = sampler.params
     return KSamplerAdvancedObject(

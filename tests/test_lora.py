@@ -319,3 +319,43 @@ def test_batches_of_several_pictures():
     )
     got = lockstep(latent, base, (torch.ones(1, 8, 12), inside))
     assert relative(got, plain(inside, latent)) < 1e-4
+
+
+@pytest.mark.parametrize("name", ["PAG", "SAG", "a calc_cond_batch function"])
+def test_what_asks_the_model_on_its_own_gets_the_lora_too(name):
+    import comfy.samplers
+    from comfy_extras.nodes_pag import PerturbedAttentionGuidance
+    from comfy_extras.nodes_sag import SelfAttentionGuidance
+
+    net = NETWORKS["unet"]
+    model = net.model()
+    if name == "PAG":
+        model = PerturbedAttentionGuidance.execute(model, 3.0).result[0]
+    elif name == "SAG":
+        model = SelfAttentionGuidance.execute(model, 0.5, 2.0).result[0]
+    else:
+        model.set_model_sampler_calc_cond_batch_function(
+            lambda args: comfy.samplers.calc_cond_batch(
+                args["model"], args["conds"], args["input"], args["sigma"], args["model_options"]
+            )
+        )
+    base, inside = (
+        step_sampler(patcher, net.cond(1), net.cond(9)) for patcher in (model, with_lora(model, net.layers))
+    )
+    plain(base, net.latent)
+    with Patching() as patching:
+        got = lockstep(net.latent, base, (torch.ones(1, 8, 12), inside))
+    assert patching.count == 0
+    want = plain(inside, net.latent)
+    assert relative(got, want) < 1e-4
+    assert relative(want, plain(base, net.latent)) > 1e-2
+
+
+def test_a_clone_with_a_weight_wrapper_is_no_weight_clone():
+    net = NETWORKS["unet"]
+    model = net.model()
+    clone = model.clone()
+    clone.add_weight_wrapper(f"{net.layers[0]}.weight", lambda weight: weight * 0)
+    base, inside = (step_sampler(patcher, net.cond(1), net.cond(9)) for patcher in (model, clone))
+    got = lockstep(net.latent, base, (torch.ones(1, 8, 12), inside))
+    assert relative(got, plain(inside, net.latent)) < 1e-4

@@ -449,6 +449,24 @@ class TestRefusals:
         with pytest.raises(ValueError, match=r"144 x 96.*160 x 96"):
             use("MaskGrid N KSamplers Advanced", **grid)
 
+    def test_grid_that_does_not_divide_the_latent(self):
+        grid = dict(
+            zip(("model", "cfg", "sampler_name", "scheduler", "positive", "negative"), pixels(A).params, strict=False),
+            add_noise="enable",
+            noise_seed=1,
+            steps=2,
+            latent_image=latent(height=9),
+            start_at_step=0,
+            end_at_step=100,
+            return_with_leftover_noise="disable",
+            mask=torch.ones(1, 36, 160, 3),
+            rows=2,
+            columns=1,
+            mode="Sample then Fork",
+        )
+        with pytest.raises(ValueError, match=r"2 row\(s\) do not divide the latent of 20 x 9"):
+            use("MaskGrid N KSamplers Advanced", **grid)
+
     def test_two_samplers(self):
         with pytest.raises(TypeError, match=r"base_sampler: a KSAMPLER was expected"):
             use("TwoSamplersForMask", latent_image=latent(), base_sampler=1, mask_sampler=2, mask=torch.ones(8, 8))
