@@ -13,11 +13,10 @@ import torch
 
 from ..samplers.guided import Guidance
 from .adapters import Delta, NotRoutable, delta, is_weight_clone
-from .groups import ModelGroup, Options, Prediction, Prepare
+from .groups import POST_CFG, ModelGroup, Options, Prediction, Prepare
 
 log = logging.getLogger(__name__)
 
-POST_CFG = "sampler_post_cfg_function"
 # Samplers that work in log sigma come back to a step's sigma with a rounding error.
 SIGMA_TOLERANCE = 1e-4
 

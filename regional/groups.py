@@ -14,7 +14,8 @@ from ..samplers.guided import Guidance
 from .adapters import Delta, Router
 
 Options = dict[str, Any]
-PRE_CFG, WRAPPER = "sampler_pre_cfg_function", "model_function_wrapper"
+PRE_CFG, POST_CFG, WRAPPER = "sampler_pre_cfg_function", "sampler_post_cfg_function", "model_function_wrapper"
+CFG_FUNCTIONS = (PRE_CFG, POST_CFG, "sampler_cfg_function")
 
 
 @dataclass(frozen=True, eq=False)
@@ -156,12 +157,13 @@ class ModelGroup(comfy.samplers.CFGGuider):
         options = {**options, WRAPPER: wrapper}
         out = comfy.samplers.calc_cond_batch(self.inner_model, lists, x, timestep, options)
         given: set[int] = set()
+        touched = any(options.get(name) for name in CFG_FUNCTIONS)
 
         def answer(slot: int | None) -> torch.Tensor:
             if slot is None:
                 return torch.zeros_like(x)  # as the host does where there is no negative
-            # Each member gets a tensor of its own: cfg functions may work in place.
-            tensor: torch.Tensor = out[slot].clone() if slot in given else out[slot]
+            # Cfg functions may work in place: each member gets a tensor of its own.
+            tensor: torch.Tensor = out[slot].clone() if touched and slot in given else out[slot]
             given.add(slot)
             return tensor
 

@@ -71,7 +71,8 @@ def read_regions(prompts: object, base_model: Any, overlap: int, owner: str) -> 
             )
         sampler = check_step_sampler(prompt.sampler, where)
         check_formats(base_model, sampler.params[0], where)
-        mask = as_mask(prompt.mask, where)
+        # Our own was checked when it was made.
+        mask = prompt.masks if isinstance(prompt, RegionalPromptObject) else as_mask(prompt.mask, where)
         if not mask.any():
             log.warning("%s: its mask is empty, so the region is left out.", where)
             continue

@@ -42,10 +42,14 @@ class RegionalPromptObject:
     sampler: Any
     variation: Variation = Variation()
 
+    @property
+    def masks(self) -> torch.Tensor:
+        """The mask as (B or 1, H, W)."""
+        return self.mask if self.mask.ndim == 3 else self.mask[None]
+
     def get_mask_erosion(self, factor: int) -> torch.Tensor:
         """The rounded mask, grown by a box of `factor` mask pixels, (B, 1, H, W). The name is other packs'."""
-        mask = self.mask if self.mask.ndim == 3 else self.mask[None]
-        return grow(mask, factor)[:, None]
+        return grow(self.masks, factor)[:, None]
 
     def touch_noise(self, noise: torch.Tensor, batch_index: Any = None) -> torch.Tensor:
         """The noise (B, C, ..., h, w), varied where the mask, resized to the latent, is exactly 1. Never in place.
@@ -54,9 +58,8 @@ class RegionalPromptObject:
         """
         if self.variation.strength <= 0.0:
             return noise
-        mask = self.mask if self.mask.ndim == 3 else self.mask[None]
         # Exactly 1, but for the rounding of the resize.
-        inside = (resize(mask, (noise.shape[-2], noise.shape[-1])) > 1.0 - 1e-6).to(noise.device)
+        inside = (resize(self.masks, (noise.shape[-2], noise.shape[-1])) > 1.0 - 1e-6).to(noise.device)
         other = comfy.sample.prepare_noise(noise, self.variation.seed, batch_index)
         mixed = mix(noise, other, self.variation.strength, self.variation.method)
         return torch.where(inside.reshape(-1, *[1] * (noise.ndim - 3), *inside.shape[-2:]), mixed, noise)

@@ -175,6 +175,22 @@ def test_sixteen_channel_models_take_an_empty_four_channel_latent():
     assert torch.isfinite(out["samples"]).all()
 
 
+def grid_inputs(sampler, **inputs):
+    """MaskGrid's inputs with a KSAMPLER_ADVANCED's parameters: 4 steps, all of them, unless told otherwise."""
+    names = ("model", "cfg", "sampler_name", "scheduler", "positive", "negative")
+    return {
+        **dict(zip(names, sampler.params, strict=False)),
+        "add_noise": "enable",
+        "noise_seed": 1,
+        "steps": 4,
+        "start_at_step": 0,
+        "end_at_step": 100,
+        "return_with_leftover_noise": "disable",
+        "mode": "Sample then Fork",
+        **inputs,
+    }
+
+
 def everything(base, inside, mask):
     """Each sampler node once, on inputs of its own that it gets again and again."""
     prompts = regions((mask, inside), variation_seed=3, variation_strength=0.4)
@@ -193,19 +209,7 @@ def everything(base, inside, mask):
     ]
     start = latent(batch=2)
     shared = {"base_sampler": base, "mask_sampler": inside, "mask": mask}
-    grid = dict(
-        zip(("model", "cfg", "sampler_name", "scheduler", "positive", "negative"), base.params, strict=False),
-        add_noise="enable",
-        noise_seed=1,
-        steps=4,
-        latent_image=start,
-        start_at_step=0,
-        end_at_step=100,
-        return_with_leftover_noise="disable",
-        mask=torch.ones(1, 48, 80, 3),
-        rows=2,
-        columns=2,
-    )
+    grid = grid_inputs(base, latent_image=start, mask=torch.ones(1, 48, 80, 3), rows=2, columns=2)
     return (
         start,
         prompts,
@@ -218,8 +222,8 @@ def everything(base, inside, mask):
             "TwoSamplersForMask": lambda: use(
                 "TwoSamplersForMask", latent_image=start, base_sampler=full[0], mask_sampler=full[1], mask=mask
             ),
-            "Sample then Fork": lambda: use("MaskGrid N KSamplers Advanced", mode="Sample then Fork", **grid),
-            "Fork then Sample": lambda: use("MaskGrid N KSamplers Advanced", mode="Fork then Sample", **grid),
+            "Sample then Fork": lambda: use("MaskGrid N KSamplers Advanced", **grid),
+            "Fork then Sample": lambda: use("MaskGrid N KSamplers Advanced", **{**grid, "mode": "Fork then Sample"}),
         },
     )
 
@@ -431,39 +435,12 @@ class TestRefusals:
         assert "base_only_steps is 50 of 6 steps" in caplog.text
 
     def test_grid_that_does_not_fill_the_canvas(self):
-        base = pixels(A)
-        grid = dict(
-            zip(("model", "cfg", "sampler_name", "scheduler", "positive", "negative"), base.params, strict=False),
-            add_noise="enable",
-            noise_seed=1,
-            steps=4,
-            latent_image=latent(),
-            start_at_step=0,
-            end_at_step=100,
-            return_with_leftover_noise="disable",
-            mask=torch.ones(1, 48, 48, 3),
-            rows=2,
-            columns=3,
-            mode="Sample then Fork",
-        )
+        grid = grid_inputs(pixels(A), latent_image=latent(), mask=torch.ones(1, 48, 48, 3), rows=2, columns=3)
         with pytest.raises(ValueError, match=r"144 x 96.*160 x 96"):
             use("MaskGrid N KSamplers Advanced", **grid)
 
     def test_grid_that_does_not_divide_the_latent(self):
-        grid = dict(
-            zip(("model", "cfg", "sampler_name", "scheduler", "positive", "negative"), pixels(A).params, strict=False),
-            add_noise="enable",
-            noise_seed=1,
-            steps=2,
-            latent_image=latent(height=9),
-            start_at_step=0,
-            end_at_step=100,
-            return_with_leftover_noise="disable",
-            mask=torch.ones(1, 36, 160, 3),
-            rows=2,
-            columns=1,
-            mode="Sample then Fork",
-        )
+        grid = grid_inputs(pixels(A), latent_image=latent(height=9), mask=torch.ones(1, 36, 160, 3), rows=2, columns=1)
         with pytest.raises(ValueError, match=r"2 row\(s\) do not divide the latent of 20 x 9"):
             use("MaskGrid N KSamplers Advanced", **grid)
 
