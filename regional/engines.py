@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Callable
 
+from ..samplers import latents
 from ..samplers.latents import Latent
 from . import lockstep, stepwise
 from .job import Job
@@ -14,7 +15,10 @@ log = logging.getLogger(__name__)
 
 
 def run(engine: str, job: Job) -> Latent:
-    """Run the job with an engine of ENGINES; ValueError for another name."""
+    """Run the job with an engine of ENGINES; a LATENT with the given one's other keys, without `noise_mask`.
+
+    Raises ValueError for another engine.
+    """
     if engine not in ENGINES:
         raise ValueError(f"{job.owner}: engine {' or '.join(ENGINES)} was expected, {engine!r} came.")
     if engine == STEPWISE and "noise_mask" in job.canvas.latent:
@@ -27,4 +31,4 @@ def run(engine: str, job: Job) -> Latent:
         log.info(
             "%s: lockstep has nothing to repair: what restore_latent and additional_* ask for is not done.", job.owner
         )
-    return ENGINES[engine](job)
+    return latents.like(job.canvas.given, ENGINES[engine](job))

@@ -14,7 +14,7 @@ def run(latent: Latent, base: object, inside: object, mask: object, owner: str, 
     """Sample the LATENT with both; returns its other keys without `noise_mask`."""
     base = check_full_sampler(base, f"{owner}, base_sampler")
     inside = check_full_sampler(inside, f"{owner}, mask_sampler")
-    latent = check_latent(latent, owner)
+    given = latent = check_latent(latent, owner)
     # Other packs' samplers may say nothing about their models; then they fit an empty latent themselves.
     if isinstance(base, KSamplerObject):
         latent = latents.fit(latent, base.params[0])
@@ -27,7 +27,7 @@ def run(latent: Latent, base: object, inside: object, mask: object, owner: str, 
     session = Session(_steps(base) + _steps(inside), node_id)
     latent = _call(base, latents.with_mask(latent, resize((own != 1).float(), size)), session)
     latent = _call(inside, latents.with_mask(latents.without_mask(latent), resize(own, size)), session)
-    return latents.without_mask(latent)
+    return latents.like(given, latent)
 
 
 def _steps(sampler: FullSampler) -> int:

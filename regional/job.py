@@ -17,8 +17,9 @@ from .regions import Region, check_formats, read_regions
 
 @dataclass(frozen=True, eq=False)
 class Canvas:
-    """The picture to sample: the fitted LATENT, who samples it where no region is, and the regions."""
+    """The picture to sample: the LATENT as `given` and fitted to the model, who samples it outside, and the regions."""
 
+    given: Latent
     latent: Latent
     base: StepSampler
     regions: tuple[Region, ...]
@@ -81,7 +82,7 @@ class Job:
 def regional_canvas(latent: Latent, base: object, prompts: object, overlap: int, owner: str) -> Canvas:
     """The canvas of RegionalSampler; `overlap` is in pixels of each region's own mask. Nothing is changed."""
     base = check_step_sampler(base, f"{owner}, base_sampler")
-    latent, batch = _fitted(latent, base, owner)
+    fitted, batch = _fitted(latent, base, owner)
     regions = []
     for region in read_regions(prompts, base.params[0], overlap, owner):
         where = f"{owner}, {region.name}"
@@ -90,7 +91,7 @@ def regional_canvas(latent: Latent, base: object, prompts: object, overlap: int,
             own = as_own(base, f"{owner}, base_sampler")
             region = replace(region, sampler=region.sampler.after(own))
         regions.append(region)
-    return Canvas(latent, base, tuple(regions))
+    return Canvas(latent, fitted, base, tuple(regions))
 
 
 def two_sampler_canvas(latent: Latent, base: object, inside: object, mask: object, overlap: int, owner: str) -> Canvas:
@@ -98,10 +99,10 @@ def two_sampler_canvas(latent: Latent, base: object, inside: object, mask: objec
     base = check_step_sampler(base, f"{owner}, base_sampler")
     inside = check_step_sampler(inside, f"{owner}, mask_sampler")
     check_formats(base.params[0], inside.params[0], f"{owner}, mask_sampler")
-    latent, batch = _fitted(latent, base, owner)
+    fitted, batch = _fitted(latent, base, owner)
     own = as_mask(mask, owner)
     check_batch(own, batch, owner)
-    return Canvas(latent, base, (Region("mask_sampler", inside, own, overlap),))
+    return Canvas(latent, fitted, base, (Region("mask_sampler", inside, own, overlap),))
 
 
 def vary(noise: torch.Tensor, regions: Iterable[Region], batch_index: Any = None) -> torch.Tensor:

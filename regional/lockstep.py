@@ -24,7 +24,7 @@ from .regions import Region, read_regions
 
 
 def run(job: Job) -> Latent:
-    """Sample the job's canvas; returns a LATENT with the input's other keys and without `noise_mask`.
+    """Sample the job's canvas; returns a LATENT without `noise_mask`.
 
     A `noise_mask` of the input is respected as KSampler does. Every step is sampled everywhere, and nothing is
     discarded: `paste`, `recovery` and `finish_regions` repair what does not break here, and are not looked at.

@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 
 
 def run(job: Job) -> Latent:
-    """Sample the job's canvas; returns a LATENT with the input's other keys and without `noise_mask`."""
+    """Sample the job's canvas; returns a LATENT without `noise_mask`."""
     canvas, steps, options = job.canvas, job.steps, job.options
     places = [region.grown(canvas.size) for region in canvas.regions]
     outside = _outside(job.canvas)

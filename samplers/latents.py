@@ -17,10 +17,15 @@ _SCALES = ("downscale_ratio_spacial", "downscale_ratio_temporal")
 def fit(latent: Latent, model: Any) -> Latent:
     """A shallow copy whose samples, if empty, have the model's channel count, dimensions and scale.
 
-    The keys about the scale are gone from it, as from the results of the host's own samplers: they are no longer true.
+    The keys about the scale are gone from it: they are no longer true, and it would be fitted again.
     """
     samples = comfy.sample.fix_empty_latent_channels(model, latent["samples"], *(latent.get(key) for key in _SCALES))
     return {**{key: value for key, value in latent.items() if key not in _SCALES}, "samples": samples}
+
+
+def like(given: Latent, result: Latent) -> Latent:
+    """The samples of `result` with the other keys of the LATENT that a node was given, without `noise_mask`."""
+    return {**without_mask(given), "samples": result["samples"]}
 
 
 def without_mask(latent: Latent) -> Latent:

@@ -904,4 +904,6 @@ def test_an_empty_latent_is_fitted_to_the_models_scale_once(pack, node):
         got = make(pack, node, samples=empty, mask=MASK, **run, **samplers)[0]
     else:
         got = regional(pack, node, advanced(pack, pipe=pipe), regions(pack, [advanced(pack, pipe=pipe)] * 2), empty)
-    assert list(got) == list(want) and got["samples"].shape == want["samples"].shape
+    # Our nodes keep all keys of the LATENT they are given; a provider's result goes into its next call without them.
+    assert set(got) == (set(want) if node == "KSampler" else set(empty))
+    assert got["samples"].shape == want["samples"].shape

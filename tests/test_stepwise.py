@@ -130,10 +130,15 @@ def test_one_mask_for_each_picture_of_the_batch():
 
 
 def test_batch_index_and_other_keys_are_kept_and_the_noise_mask_is_dropped():
-    start = {**latent(batch=2), "batch_index": [3, 7], "mine": "kept", "noise_mask": torch.ones(1, 12, 20)}
+    start = {
+        **latent(batch=2),
+        "batch_index": [3, 7],
+        "downscale_ratio_spacial": 8,
+        "noise_mask": torch.ones(1, 12, 20),
+    }
     prompts = regions((box(12, 20, 0, 0, 6, 6), pixels(B)))
     out = regional_sampler(start, pixels(A), prompts)
-    assert set(out) == {"samples", "batch_index", "mine"}
+    assert set(out) == {"samples", "batch_index", "downscale_ratio_spacial"}
     assert "noise_mask" in start
     single = regional_sampler({"samples": start["samples"][1:], "batch_index": [7]}, pixels(A), prompts)
     assert relative(out["samples"][1:], single["samples"]) < 1e-5
