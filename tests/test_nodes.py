@@ -54,6 +54,9 @@ def sockets(**kinds):
     return {name: socket(kind) for name, kind in kinds.items()}
 
 
+PROMPTS = ("STRING", {"default": ""})
+ENCODED = {**sockets(model="MODEL", clip="CLIP", negative="CONDITIONING"), "cfg": CFG}
+SIDE = ("INT", {"default": 1024, "min": 1, "max": host_nodes.MAX_RESOLUTION})
 ADDITIONAL = {"additional_mode": MODE, "additional_sampler": RECOVERY, "additional_sigma_ratio": RATIO}
 PIPE = sockets(model="MODEL", clip="CLIP", vae="VAE", positive="CONDITIONING", negative="CONDITIONING")
 MASK_GRID = {
@@ -170,6 +173,30 @@ DECLARED = {
             "base_only_percent": ("FLOAT", {"default": 0.0, "min": 0.0, "max": 1.0}),
         },
         "returns": ["GUIDER"],
+    },
+    "RegionalPromptsFromColorMask": {
+        "required": {
+            "image": socket("IMAGE"),
+            "colors": ("STRING", {"default": "auto"}),
+            "prompts": PROMPTS,
+            "tolerance": ("INT", {"default": 24, "min": 0, "max": 255}),
+        },
+        "optional": ENCODED,
+        "returns": ["REGIONAL_PROMPTS", "MASK", "IMAGE"],
+    },
+    "RegionalGrid": {
+        "required": {
+            "width": SIDE,
+            "height": SIDE,
+            "layout": ("STRING", {"default": "1,2,1;1,1"}),
+            "prompts": PROMPTS,
+        },
+        "optional": {**ENCODED, "image": socket("IMAGE")},
+        "returns": ["REGIONAL_PROMPTS", "MASK", "IMAGE"],
+    },
+    "RegionalMaskFromBatch": {
+        "required": {"masks": socket("MASK"), "number": ("INT", {"default": 1, "min": 1, "max": 4096})},
+        "returns": ["MASK"],
     },
     "CombineRegionalPrompts": {
         "required": sockets(regional_prompts1="REGIONAL_PROMPTS"),

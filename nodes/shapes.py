@@ -1,0 +1,274 @@
+"""Nodes that make all regions at once: from a picture in flat colours, or from a grid of ratios."""
+
+import logging
+from collections.abc import Sequence
+from typing import Any
+
+import nodes as host
+import torch
+from comfy_execution.graph_utils import ExecutionBlocker
+
+from ..masks import colors as painted
+from ..masks import layout as grid
+from ..masks.convert import as_mask
+from ..masks.overlay import Rgb, overlay
+from ..samplers.prompts import RegionalPromptObject
+from ..samplers.providers import FollowingSampler, kind_of
+from . import inputs
+from .data import guidance
+
+log = logging.getLogger(__name__)
+
+Result = dict[str, Any]  # what ComfyUI shows on the node ("ui"), and the outputs ("result")
+
+_RETURN_TYPES = ("REGIONAL_PROMPTS", "MASK", "IMAGE")
+_RETURN_NAMES = ("regional_prompts", "masks", "preview")
+
+
+def _output_tooltips(each: str) -> tuple[str, ...]:
+    return (
+        f"A region for each {each} with a prompt, with the base's sampler. Needs model, clip and negative.",
+        f"The mask of each {each}, in order, as a batch. RegionalMaskFromBatch takes one of them out.",
+        f"Every {each} with its number: that of its line in prompts.",
+    )
+
+
+def _prompts(each: str) -> inputs.Declaration:
+    return "STRING", {
+        "default": "",
+        "multiline": True,
+        "dynamicPrompts": True,
+        "tooltip": f"One line for each {each}, in order. An empty or missing line leaves its {each} to the base.",
+    }
+
+
+def _guidance_inputs() -> dict[str, inputs.Declaration]:
+    return {
+        "model": ("MODEL", {"tooltip": "The model that paints the regions. Only regional_prompts needs it."}),
+        "clip": ("CLIP", {"tooltip": "Reads the prompts. Only regional_prompts needs it."}),
+        "negative": inputs.conditioning(
+            "What should not be in the regions; best the base's, which then costs nothing more. Only regional_prompts "
+            "needs it."
+        ),
+        "cfg": inputs.cfg(),
+    }
+
+
+def _picture(image: object, owner: str) -> torch.Tensor:
+    """The first picture (H, W, C) of an IMAGE; TypeError or ValueError, naming `owner`, for anything else."""
+    if not isinstance(image, torch.Tensor):
+        raise TypeError(f"{owner}: image should be an IMAGE, {kind_of(image)} came; connect a LoadImage.")
+    if image.ndim != 4 or image.shape[-1] not in (3, 4) or image.numel() == 0:
+        raise ValueError(
+            f"{owner}: an image of shape (batch, height, width, 3 or 4) was expected, {tuple(image.shape)} came; "
+            "connect an IMAGE output."
+        )
+    if len(image) > 1:
+        log.warning("%s: %d images came, only the first counts.", owner, len(image))
+    return image[0]
+
+
+def _regions(
+    masks: torch.Tensor, prompts: str, model: Any, clip: Any, negative: Any, cfg: float, each: str, owner: str
+) -> Any:
+    """REGIONAL_PROMPTS of the masks (N, H, W) that have a line in `prompts`, or what stops the nodes behind it."""
+    lines = [line.strip() for line in prompts.rstrip().split("\n")]
+    if len(lines) > len(masks):
+        log.warning("%s: %d prompts for %d masks; the last ones are not used.", owner, len(lines), len(masks))
+    given = {"model": model, "clip": clip, "negative": negative}
+    if missing := [name for name, value in given.items() if value is None]:
+        return ExecutionBlocker(f"{owner}: regional_prompts needs {', '.join(missing)}; connect them, or use masks.")
+    if not hasattr(clip, "tokenize"):
+        raise TypeError(f"{owner}: clip should be a CLIP, {kind_of(clip)} came; connect a loader's CLIP.")
+    encode = host.CLIPTextEncode().encode
+    found = []
+    for number, (mask, line) in enumerate(zip(masks, lines, strict=False), 1):
+        if not line:
+            continue
+        if not mask.any():
+            log.warning("%s: the mask of line %d of the prompts is empty, so the region is left out.", owner, number)
+            continue
+        (positive,) = encode(clip, line)
+        sampler = FollowingSampler(guidance(model, positive, negative, cfg, owner))
+        found.append(RegionalPromptObject(mask, sampler))
+    return found or ExecutionBlocker(f"{owner}: no {each} has a prompt; write one line for each into prompts.")
+
+
+def _result(regions: Any, masks: torch.Tensor, image: torch.Tensor | None, tints: Sequence[Rgb] | None) -> Result:
+    """All outputs, and their picture on the node."""
+    preview = overlay(masks, image, (int(masks.shape[-2]), int(masks.shape[-1])), tints)
+    shown = host.PreviewImage().save_images(preview, "regions")["ui"]
+    return {"ui": shown, "result": (regions, masks, preview)}
+
+
+class RegionalPromptsFromColorMask:
+    CATEGORY = inputs.CATEGORY
+    DESCRIPTION = (
+        "All regions from one picture painted in flat colours: each colour is a mask, each line of text its prompt."
+    )
+    SEARCH_ALIASES = ["color mask", "colour mask", "paint regions", "segmentation map", "image color to mask", "region"]
+    RETURN_TYPES = _RETURN_TYPES
+    RETURN_NAMES = _RETURN_NAMES
+    OUTPUT_TOOLTIPS = _output_tooltips("colour")
+    FUNCTION = "make"
+
+    @classmethod
+    def INPUT_TYPES(cls) -> dict[str, Any]:
+        return {
+            "required": {
+                "image": ("IMAGE", {"tooltip": "Painted in flat colours, of any size, in the picture's proportions."}),
+                "colors": (
+                    "STRING",
+                    {
+                        "default": "auto",
+                        "tooltip": "auto: every colour of the image, the largest first. Or a list of the colours that "
+                        "count: #ff0000, #f00, red or 255,0,0; all others are the base's.",
+                    },
+                ),
+                "prompts": _prompts("colour"),
+                "tolerance": (
+                    "INT",
+                    {
+                        "default": 24,
+                        "min": 0,
+                        "max": 255,
+                        "tooltip": "By how many of the 255 levels of red, of green and of blue a pixel may differ from "
+                        "its colour. 0 takes the exact colour alone.",
+                    },
+                ),
+            },
+            "optional": _guidance_inputs(),
+        }
+
+    def make(
+        self,
+        image: Any,
+        colors: str,
+        prompts: str,
+        tolerance: int,
+        model: Any = None,
+        clip: Any = None,
+        negative: Any = None,
+        cfg: float = 8.0,
+    ) -> Result:
+        owner = type(self).__name__
+        picture = _picture(image, owner)
+        auto = colors.strip().lower() in ("", "auto")
+        wanted = painted.distinct(picture, tolerance, owner) if auto else painted.parse(colors, owner)
+        if not wanted:
+            raise ValueError(
+                f"{owner}: no colour covers {painted.MIN_SHARE:.1%} of the image; give one painted in flat colours, "
+                "name the colours that count, or raise the tolerance."
+            )
+        masks = painted.masks(picture, wanted, tolerance, owner, fill=auto)
+        absent = [painted.code(color) for color, mask in zip(wanted, masks, strict=True) if not mask.any()]
+        if len(absent) == len(wanted):
+            there = ", ".join(map(painted.code, painted.distinct(picture, tolerance, owner))) or "no flat colour"
+            raise ValueError(
+                f"{owner}: the image has none of {', '.join(absent)}, it has {there}; name these, or raise the "
+                "tolerance."
+            )
+        if absent:
+            log.warning("%s: %s not in the image, so their masks are empty.", owner, ", ".join(absent))
+        regions = _regions(masks, prompts, model, clip, negative, cfg, "colour", owner)
+        return _result(regions, masks, None, [(r / 255, g / 255, b / 255) for r, g, b in wanted])
+
+
+class RegionalGrid:
+    CATEGORY = inputs.CATEGORY
+    DESCRIPTION = "All regions from a grid: rows and columns by their ratios, each line of text the prompt of a cell."
+    SEARCH_ALIASES = ["grid", "rows and columns", "split", "matrix", "ratios", "regional prompter", "region"]
+    RETURN_TYPES = _RETURN_TYPES
+    RETURN_NAMES = _RETURN_NAMES
+    OUTPUT_TOOLTIPS = _output_tooltips("cell")
+    FUNCTION = "make"
+
+    @classmethod
+    def INPUT_TYPES(cls) -> dict[str, Any]:
+        return {
+            "required": {
+                "width": _side("Width"),
+                "height": _side("Height"),
+                "layout": (
+                    "STRING",
+                    {
+                        "default": "1,2,1;1,1",
+                        "tooltip": "Widths of the cells as ratios, rows parted by ; - 1,2,1;1,1 is a row of three "
+                        "cells, the middle one twice as wide, above a row of two. A number with : in front of a row "
+                        "is its height: 2:1,2,1;1:1,1.",
+                    },
+                ),
+                "prompts": _prompts("cell"),
+            },
+            "optional": {
+                **_guidance_inputs(),
+                "image": ("IMAGE", {"tooltip": "Shown under the grid in the preview. Changes nothing else."}),
+            },
+        }
+
+    def make(
+        self,
+        width: int,
+        height: int,
+        layout: str,
+        prompts: str,
+        model: Any = None,
+        clip: Any = None,
+        negative: Any = None,
+        cfg: float = 8.0,
+        image: Any = None,
+    ) -> Result:
+        owner = type(self).__name__
+        picture = None if image is None else _picture(image, owner)
+        masks = grid.masks(grid.cells(grid.parse(layout, owner), height, width, owner), height, width)
+        regions = _regions(masks, prompts, model, clip, negative, cfg, "cell", owner)
+        return _result(regions, masks, picture, None)
+
+
+def _side(name: str) -> inputs.Declaration:
+    return "INT", {
+        "default": 1024,
+        "min": 1,
+        "max": host.MAX_RESOLUTION,
+        "tooltip": f"{name} of the picture in pixels. Masks are stretched to the latent, so proportions count.",
+    }
+
+
+class RegionalMaskFromBatch:
+    CATEGORY = inputs.CATEGORY
+    DESCRIPTION = "Takes one mask out of a batch, for a region with a sampler of its own."
+    SEARCH_ALIASES = ["mask from batch", "select mask", "pick mask", "mask index", "split mask batch"]
+    RETURN_TYPES = ("MASK",)
+    OUTPUT_TOOLTIPS = ("The one mask.",)
+    FUNCTION = "take"
+
+    @classmethod
+    def INPUT_TYPES(cls) -> dict[str, Any]:
+        return {
+            "required": {
+                "masks": ("MASK", {"tooltip": "A batch of masks, as RegionalGrid makes it."}),
+                "number": (
+                    "INT",
+                    {
+                        "default": 1,
+                        "min": 1,
+                        "max": 4096,
+                        "tooltip": "Which one; 1 is the first, as in the preview and the lines of the prompts.",
+                    },
+                ),
+            }
+        }
+
+    def take(self, masks: Any, number: int) -> tuple[torch.Tensor]:
+        owner = type(self).__name__
+        batch = as_mask(masks, f"{owner}, masks")
+        if number > len(batch):
+            raise ValueError(f"{owner}: mask {number} of {len(batch)} was asked for; give a number up to {len(batch)}.")
+        return (batch[number - 1 : number].clone(),)
+
+
+NODES = [
+    ("RegionalPromptsFromColorMask", "Regional Prompts from Color Mask", RegionalPromptsFromColorMask),
+    ("RegionalGrid", "Regional Grid", RegionalGrid),
+    ("RegionalMaskFromBatch", "Regional Mask from Batch", RegionalMaskFromBatch),
+]
