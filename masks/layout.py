@@ -1,5 +1,6 @@
 """Grids of unlike rows and columns, written as ratios: `1,2,1;1,1` is a row of three cells above a row of two."""
 
+import re
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
 
@@ -27,10 +28,10 @@ class Cell:
 def parse(text: str, owner: str) -> tuple[Row, ...]:
     """The rows of a layout such as `1,2,1;1,1`, or `2:1,2,1;1:1,1` with heights.
 
-    Rows are parted by `;` or a new line, cells by `,`; each number is a width, one with `:` behind it, in front, the
-    row's height (1 without). Raises ValueError, naming `owner`, the row and what stands there.
+    Rows are parted by `;`, a new line or both, cells by `,`; each number is a width, one with `:` behind it, in front,
+    the row's height (1 without). Raises ValueError, naming `owner`, the row and what stands there.
     """
-    lines = [line.strip() for line in text.replace("\n", ";").split(";")]
+    lines = re.split(r"\s*;\s*|\s*\n\s*", text.strip())
     while lines and not lines[-1]:  # a `;` at the end begins no row
         lines.pop()
     if not lines:

@@ -1,6 +1,7 @@
 """Mask maths against naive loops over Python numbers."""
 
 import math
+import re
 
 import numpy as np
 import pytest
@@ -83,7 +84,16 @@ def random_mask(*shape, seed=0):
 
 # as_mask
 
-SHAPES = {(5, 7): (1, 5, 7), (1, 5, 7): (1, 5, 7), (3, 5, 7): (3, 5, 7), (3, 1, 5, 7): (3, 5, 7), (1, 1): (1, 1, 1)}
+SHAPES = {
+    (5, 7): (1, 5, 7),
+    (1, 5, 7): (1, 5, 7),
+    (3, 5, 7): (3, 5, 7),
+    (3, 1, 5, 7): (3, 5, 7),
+    (3, 1, 5, 4): (3, 5, 4),
+    (1, 1): (1, 1, 1),
+    (1, 1, 4, 5, 7): (4, 5, 7),
+    (3, 1, 1, 5, 7): (3, 5, 7),
+}
 DTYPES = [torch.bool, torch.uint8, torch.int64, torch.float16, torch.bfloat16, torch.float32, torch.float64]
 
 
@@ -138,7 +148,35 @@ def test_as_mask_refuses_nan(dtype):
         as_mask(value, "region 7")
 
 
-NO_MASKS = [(), (7,), (2, 3, 5, 7), (1, 5, 7, 3), (1, 1, 1, 5, 7), (0, 5, 7), (3, 0, 7)]
+@pytest.mark.parametrize(
+    ("low", "high"), [(-0.5, 1.0), (0.0, 255.0), (-1e9, math.inf), (-0.002, 1.0), (0.0, 1.002)], ids=str
+)
+@pytest.mark.parametrize("dtype", [torch.float16, torch.float32], ids=str)
+def test_as_mask_warns_once_of_what_it_clamps_and_names_the_region(low, high, dtype, caplog):
+    as_mask(torch.tensor([[[low, 0.5], [high, high]]] * 3).to(dtype), "region 7")
+    (record,) = caplog.records
+    said = record.getMessage()
+    assert record.levelname == "WARNING" and said.startswith("region 7: ") and "clamped" in said
+    numbers = [float(word.strip(",;")) for word in re.findall(r"from (\S+) to (\S+),", said)[0]]
+    assert numbers == pytest.approx(torch.tensor([low, high]).to(dtype).tolist(), rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        torch.tensor([[0.0, 1.0]]),
+        torch.tensor([[-0.0005, 1.0005]]),  # what resizing in half precision leaves
+        torch.tensor([[0, 255]], dtype=torch.uint8),
+        torch.tensor([[False, True]]),
+        torch.tensor([[0, 1]]),
+    ],
+    ids=["floats", "rounding", "uint8", "bool", "int64"],
+)
+def test_as_mask_does_not_warn_of_a_mask(value, caplog):
+    assert as_mask(value, "region 7").flatten().tolist() == [0.0, 1.0] and not caplog.records
+
+
+NO_MASKS = [(), (7,), (2, 3, 5, 7), (1, 5, 7, 3), (1, 2, 1, 5, 7), (0, 5, 7), (3, 0, 7), (1,) * 6]
 
 
 @pytest.mark.parametrize("shape", NO_MASKS, ids=str)
@@ -146,6 +184,18 @@ def test_as_mask_refuses_other_shapes_and_names_them(shape):
     with pytest.raises(ValueError, match="region 7: ") as error:
         as_mask(torch.zeros(shape), "region 7")
     assert str(shape) in str(error.value)
+
+
+@pytest.mark.parametrize("shape", [(1, 64, 48, 3), (2, 64, 48, 4), (1, 64, 48, 1)], ids=str)
+def test_as_mask_says_what_to_do_with_an_image(shape):
+    with pytest.raises(ValueError, match=r"region 7: a MASK .* an IMAGE .* put ImageToMask") as error:
+        as_mask(torch.zeros(shape), "region 7")
+    assert str(shape) in str(error.value)
+
+
+def test_as_mask_says_that_masks_have_pictures_or_frames_and_not_both():
+    with pytest.raises(ValueError, match=r"region 7: 2 masks of 3 frames each came; give one mask for each picture"):
+        as_mask(torch.zeros(2, 1, 3, 8, 8), "region 7")
 
 
 @pytest.mark.parametrize("value", [None, "mask", [[0.0, 1.0]], np.zeros((4, 4)), {"samples": torch.zeros(1)}], ids=type)
