@@ -6,6 +6,8 @@ from collections.abc import Sequence
 import torch
 import torch.nn.functional as F
 
+from .convert import check_batch
+
 
 def resize(mask: torch.Tensor, size: tuple[int, int], mode: str = "bilinear") -> torch.Tensor:
     """Resize (B, H, W) to (B, height, width) for `size` = (height, width). Copies unless the size is right already.
@@ -15,6 +17,29 @@ def resize(mask: torch.Tensor, size: tuple[int, int], mode: str = "bilinear") ->
     if tuple(mask.shape[-2:]) == size:
         return mask
     return F.interpolate(mask.unsqueeze(1), size=size, mode=mode).squeeze(1)
+
+
+def on_latent(mask: torch.Tensor, shape: Sequence[int]) -> torch.Tensor:
+    """(N, h, w) as a view or copy that broadcasts over a latent of this shape (B, C, ..., h, w).
+
+    Pictures: (N, 1, h, w). Video: (N, 1, 1, h, w) for one mask or one for each video, else N frames, which are
+    spread evenly over the latent's T: (1, 1, T, h, w).
+    """
+    if len(shape) == 4:
+        return mask[:, None]
+    if len(mask) in (1, shape[0]):
+        return mask[:, None, None]
+    if len(mask) != shape[2]:
+        size = (shape[2], *mask.shape[-2:])
+        return F.interpolate(mask[None, None], size=size, mode="trilinear", align_corners=False)
+    return mask[None, None]
+
+
+def check_count(mask: torch.Tensor, shape: Sequence[int], owner: str) -> None:
+    """Raise ValueError unless (N, H, W) is one mask, one for each picture of a latent (B, C, ..., h, w), or frames."""
+    if len(shape) == 5 and shape[0] == 1:
+        return
+    check_batch(mask, shape[0], owner)
 
 
 def grow(mask: torch.Tensor, factor: int) -> torch.Tensor:

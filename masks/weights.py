@@ -1,7 +1,7 @@
 """How the base and the regions share the canvas: weight maps that sum to 1 at every latent pixel."""
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 
@@ -35,9 +35,23 @@ def _raise(claim: torch.Tensor, values: torch.Tensor, axis: int, to: slice, sour
     return out
 
 
-def share(claims: Sequence[torch.Tensor]) -> list[torch.Tensor]:
-    """The weights of the base and of each region, in this order, each (B, h, w): S = sum of the claims,
-    w_k = claim_k / max(S, 1), w_0 = max(0, 1 - S).
+def mix(claims: Sequence[torch.Tensor]) -> list[torch.Tensor]:
+    """The weights of the base and of each region, in this order, shaped like the claims: S = sum of the claims,
+    w_k = claim_k / max(S, 1), w_0 = max(0, 1 - S). Where regions overlap they share by their claims.
     """
     total = functools.reduce(torch.add, claims)
     return [(1.0 - total).clamp(min=0.0), *(claim / total.clamp(min=1.0) for claim in claims)]
+
+
+def stack(claims: Sequence[torch.Tensor]) -> list[torch.Tensor]:
+    """As `mix`, but each region lies on top of those before it: w_k = claim_k * prod_{j > k} (1 - claim_j)."""
+    weights: list[torch.Tensor] = []
+    free = torch.ones_like(claims[0])
+    for claim in reversed(claims):
+        weights.insert(0, claim * free)
+        free = free * (1.0 - claim)
+    return [free, *weights]
+
+
+MIX, STACK = "mix", "stack"
+BLENDS: dict[str, Callable[[Sequence[torch.Tensor]], list[torch.Tensor]]] = {MIX: mix, STACK: stack}

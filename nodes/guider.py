@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from ..masks.weights import MIX
 from ..regional.composed import ComposedGuider
 from ..regional.lockstep import regional_guider
 from . import inputs
@@ -53,6 +54,7 @@ class RegionalGuider:
                         "0 turns it off.",
                     },
                 ),
+                **inputs.lockstep_inputs(),
             },
         }
 
@@ -65,10 +67,14 @@ class RegionalGuider:
         regional_prompts: Any,
         overlap_factor: int = 10,
         base_only_percent: float = 0.0,
+        region_compute: str = inputs.FULL,
+        crop_context: int = 128,
+        blend: str = MIX,
     ) -> tuple[ComposedGuider]:
         owner = type(self).__name__
         base = guidance(model, positive, negative, cfg, owner)
-        return (regional_guider(base, regional_prompts, overlap_factor, base_only_percent, owner),)
+        context = inputs.crop_context(region_compute, crop_context, owner)
+        return (regional_guider(base, regional_prompts, overlap_factor, base_only_percent, owner, blend, context),)
 
 
 NODES = [("RegionalGuider", "Regional Guider", RegionalGuider)]

@@ -2,11 +2,13 @@
 
 from typing import Any
 
+from ..masks.weights import BLENDS, MIX
 from ..regional.engines import ENGINES, STEPWISE
 from ..samplers import recovery
 from ..samplers.noise import MAX_SEED
 
 CATEGORY = "regional sampling"
+FULL, CROP = "full", "crop"
 
 Declaration = tuple[Any, dict[str, Any]]
 
@@ -106,7 +108,52 @@ def recovery_inputs() -> dict[str, Declaration]:
     }
 
 
-def engine() -> Declaration:
+def engine_inputs() -> dict[str, Declaration]:
+    """engine, and what lockstep alone uses: the last optional inputs of the sampler nodes."""
+    return {"engine": _engine(), **lockstep_inputs()}
+
+
+def lockstep_inputs() -> dict[str, Declaration]:
+    """region_compute, crop_context and blend."""
+    return {
+        "region_compute": (
+            [FULL, CROP],
+            {
+                "default": FULL,
+                "tooltip": "full: every region is computed on the whole canvas. crop: only on the box around its mask, "
+                "with crop_context around that, which costs less the smaller the regions are. Lockstep only.",
+            },
+        ),
+        "crop_context": (
+            "INT",
+            {
+                "default": 128,
+                "min": 0,
+                "max": 10000,
+                "step": 8,
+                "tooltip": "With region_compute crop, how many pixels around its mask a region sees, rounded to the "
+                "model's patches. More is nearer to full. Lockstep only.",
+            },
+        ),
+        "blend": (
+            list(BLENDS),
+            {
+                "default": MIX,
+                "tooltip": "Where regions overlap. mix: they share by weight. stack: the later region lies on top of "
+                "the earlier ones. Lockstep only.",
+            },
+        ),
+    }
+
+
+def crop_context(region_compute: str, context: int, owner: str) -> int | None:
+    """The pixels around a region that it is computed on; None for the whole canvas."""
+    if region_compute not in (FULL, CROP):
+        raise ValueError(f"{owner}: region_compute {FULL} or {CROP} was expected, {region_compute!r} came.")
+    return context if region_compute == CROP else None
+
+
+def _engine() -> Declaration:
     return list(ENGINES), {
         "default": STEPWISE,
         "tooltip": "stepwise: the sampler is restarted at every step, for the picture that saved workflows always "

@@ -5,6 +5,7 @@ from typing import Any
 
 import nodes as host
 
+from ..masks.weights import MIX
 from ..regional import engines, full, grid
 from ..regional.job import Job, Options, Steps, regional_canvas, two_sampler_canvas
 from ..samplers.noise import MAX_SEED
@@ -71,7 +72,7 @@ class RegionalSampler:
                 "restore_latent": inputs.restore_latent(),
                 **inputs.recovery_inputs(),
             },
-            "optional": {"engine": inputs.engine()},
+            "optional": inputs.engine_inputs(),
             "hidden": {"unique_id": "UNIQUE_ID"},
         }
 
@@ -92,6 +93,9 @@ class RegionalSampler:
         additional_sampler: str,
         additional_sigma_ratio: float,
         engine: str = engines.STEPWISE,
+        region_compute: str = inputs.FULL,
+        crop_context: int = 128,
+        blend: str = MIX,
         unique_id: str | None = None,
     ) -> tuple[dict[str, Any]]:
         owner = type(self).__name__
@@ -117,7 +121,9 @@ class RegionalSampler:
             renoise=seed_2nd_mode != "ignore",
         )
         canvas = regional_canvas(samples, base_sampler, regional_prompts, overlap_factor, owner)
-        options = Options(Recovery(additional_mode, additional_sampler, additional_sigma_ratio), paste=restore_latent)
+        context = inputs.crop_context(region_compute, crop_context, owner)
+        recovery = Recovery(additional_mode, additional_sampler, additional_sigma_ratio)
+        options = Options(recovery, paste=restore_latent, blend=blend, context=context)
         return (engines.run(engine, Job(owner, canvas, plan, options, unique_id)),)
 
 
@@ -175,7 +181,7 @@ class RegionalSamplerAdvanced:
                 "regional_prompts": inputs.regional_prompts(),
                 **inputs.recovery_inputs(),
             },
-            "optional": {"engine": inputs.engine()},
+            "optional": inputs.engine_inputs(),
             "hidden": {"unique_id": "UNIQUE_ID"},
         }
 
@@ -196,6 +202,9 @@ class RegionalSamplerAdvanced:
         additional_sampler: str,
         additional_sigma_ratio: float,
         engine: str = engines.STEPWISE,
+        region_compute: str = inputs.FULL,
+        crop_context: int = 128,
+        blend: str = MIX,
         unique_id: str | None = None,
     ) -> tuple[dict[str, Any]]:
         owner = type(self).__name__
@@ -226,7 +235,9 @@ class RegionalSamplerAdvanced:
             leave_noise=return_with_leftover_noise,
         )
         canvas = regional_canvas(latent_image, base_sampler, regional_prompts, overlap_factor, owner)
-        options = Options(Recovery(additional_mode, additional_sampler, additional_sigma_ratio), paste=restore_latent)
+        context = inputs.crop_context(region_compute, crop_context, owner)
+        recovery = Recovery(additional_mode, additional_sampler, additional_sigma_ratio)
+        options = Options(recovery, paste=restore_latent, blend=blend, context=context)
         return (engines.run(engine, Job(owner, canvas, plan, options, unique_id)),)
 
 
@@ -251,7 +262,7 @@ class TwoAdvancedSamplersForMask:
                 "mask": ("MASK", {"tooltip": "Where mask_sampler paints, of any size; resized to the latent."}),
                 "overlap_factor": inputs.overlap("latent pixels"),
             },
-            "optional": {"engine": inputs.engine()},
+            "optional": inputs.engine_inputs(),
             "hidden": {"unique_id": "UNIQUE_ID"},
         }
 
@@ -266,6 +277,9 @@ class TwoAdvancedSamplersForMask:
         mask: Any,
         overlap_factor: int,
         engine: str = engines.STEPWISE,
+        region_compute: str = inputs.FULL,
+        crop_context: int = 128,
+        blend: str = MIX,
         unique_id: str | None = None,
     ) -> tuple[dict[str, Any]]:
         owner = type(self).__name__
@@ -273,7 +287,8 @@ class TwoAdvancedSamplersForMask:
         start = total - steps
         plan = Steps(total, start, start, total, total, seed, seed, add_noise=True)
         canvas = two_sampler_canvas(samples, base_sampler, mask_sampler, mask, overlap_factor, owner)
-        options = Options(FULL_RECOVERY, paste=False, finish_regions=True)
+        context = inputs.crop_context(region_compute, crop_context, owner)
+        options = Options(FULL_RECOVERY, paste=False, finish_regions=True, blend=blend, context=context)
         return (engines.run(engine, Job(owner, canvas, plan, options, unique_id)),)
 
 

@@ -11,40 +11,41 @@ from typing import Any
 import comfy.model_management
 import torch
 
+from ..masks.boxes import Box, bounds
 from ..samplers.guided import Guidance
+from ..samplers.latents import pixels_per_latent
 from .adapters import Delta, NotRoutable, delta, is_weight_clone
 from .groups import POST_CFG, ModelGroup, Options, Prediction, Prepare
+from .shares import SIGMA_TOLERANCE, Phase, Shares
 
 log = logging.getLogger(__name__)
-
-# Samplers that work in log sigma come back to a step's sigma with a rounding error.
-SIGMA_TOLERANCE = 1e-4
 
 
 class ComposedGuider(ModelGroup):
     """A GUIDER for any core or custom SAMPLER: member 0 is the base, members 1.. are the regions.
 
-    `weigh(size, batch)` gives one weight map (B or 1, h, w) for each member, summing to 1. Above `base_only_sigma`
-    the base alone paints. `vary(noise)` may vary the noise that a sampler starts from.
+    `shares` says who paints where and when. With a `context`, in pixels of the picture, a member is computed only where
+    it has weight, and that far around. `vary(noise)` may vary the noise that a sampler starts from.
     """
 
     def __init__(
         self,
         guidances: Sequence[Guidance],
         names: Sequence[str],
-        weigh: Callable[[tuple[int, int], int], Sequence[torch.Tensor]],
-        base_only_sigma: float | None = None,
+        shares: Shares,
+        context: int | None = None,
         vary: Callable[[torch.Tensor], torch.Tensor] | None = None,
     ) -> None:
         super().__init__({0: guidances[0]})
-        self.base_only_sigma = base_only_sigma
         self._guidances, self._names = guidances, names
-        self._weigh, self._vary = weigh, vary
+        self._shares, self._context, self._vary = shares, context, vary
         self._others: list[ModelGroup] = []
-        self._weights: dict[int, torch.Tensor] = {}
+        self._boxes: dict[Phase, dict[int, Box]] = {}
         self._last: dict[int, Prediction] = {}
         self._active: ModelGroup = self
         self._with_negatives = False
+        self._picture: torch.Tensor
+        self._sigmas: torch.Tensor
 
     def sample(self, *args: Any, **kwargs: Any) -> torch.Tensor:
         """As CFGGuider.sample. If the model turns out not to let its rows be routed, once more with clones switched."""
@@ -111,7 +112,8 @@ class ComposedGuider(ModelGroup):
             )
         if self._vary is not None and torch.count_nonzero(noise) > 0:
             noise = self._vary(noise)
-        self._weights = self._weights_for(latent_image)
+        self._shares.prepare(latent_image.shape, self.model_patcher.load_device)
+        self._sigmas = sigmas
         result: torch.Tensor = latent_image
 
         def run() -> None:
@@ -127,82 +129,141 @@ class ComposedGuider(ModelGroup):
         try:
             run()
         finally:
-            self._weights, self._last, self._with_negatives = {}, {}, False
+            self._shares.forget()
+            self._boxes, self._last, self._with_negatives = {}, {}, False
         return result
 
-    def _weights_for(self, latent: torch.Tensor) -> dict[int, torch.Tensor]:
-        """The weight maps (B or 1, 1, .., h, w), on the model's device, of the members that have any weight."""
-        size, extra_dims = (latent.shape[-2], latent.shape[-1]), [1] * (latent.ndim - 3)
-        return {
-            index: weight.reshape(weight.shape[0], *extra_dims, *size).to(self.model_patcher.load_device)
-            for index, weight in enumerate(self._weigh(size, latent.shape[0]))
-            if bool(weight.any())
-        }
+    def inner_sample(self, noise: torch.Tensor, latent_image: torch.Tensor, *args: Any, **kwargs: Any) -> Any:
+        self._picture = latent_image
+        if torch.count_nonzero(latent_image) > 0:
+            self._picture = self.inner_model.process_latent_in(latent_image)
+        try:
+            return super().inner_sample(noise, latent_image, *args, **kwargs)
+        finally:
+            del self._picture
 
     def predict_noise(
         self, x: torch.Tensor, timestep: torch.Tensor, model_options: Options | None = None, seed: int | None = None
     ) -> torch.Tensor:
         """The composed denoised (B, C, ..., h, w) at `x` and sigma `timestep` (B,): what a sampler calls its model."""
-        if next(iter(self._weights.values())).shape[-2:] != x.shape[-2:]:
-            # Some samplers change the latent's size on the way.
-            self._weights, self._last = self._weights_for(x), {}
-        return self.compose(x, timestep, self._weights, [model_options or {}])[0]
+        # Some samplers change the latent's size on the way.
+        self._shares.prepare(x.shape, x.device)
+        return self.compose(x, timestep, None, [model_options or {}])[0]
 
-    def weights_at(self, sigma: float) -> dict[int, torch.Tensor]:
-        """The weight maps (B or 1, 1, .., h, w) at a sigma, of those members alone that have any weight."""
-        if self.base_only_sigma is not None and sigma > self.base_only_sigma * (1.0 + SIGMA_TOLERANCE):
-            return {
-                0: torch.ones((1,) * next(iter(self._weights.values())).ndim, device=self.model_patcher.load_device)
-            }
-        return self._weights
+    def phase_at(self, sigma: torch.Tensor | float) -> Phase:
+        """Who paints where at a sigma."""
+        return self._shares.at(sigma)
 
     def compose(
-        self, x: torch.Tensor, timestep: torch.Tensor, asked: Collection[int], requests: Sequence[Options]
+        self, x: torch.Tensor, timestep: torch.Tensor, asked: Collection[int] | None, requests: Sequence[Options]
     ) -> list[torch.Tensor]:
         """Blend the members' answers at canvas `x`; one denoised for each request's model options.
 
-        Members in `asked` are evaluated afresh, and those never evaluated; the rest count with their last answer.
+        Members in `asked` (None: all) are evaluated afresh, and those whose last answer is none for this canvas and
+        phase; the rest count with their last answer.
         """
         comfy.model_management.throw_exception_if_processing_interrupted()
-        # Reading sigma waits for the device, so only look when it matters.
-        weights = self._weights if self.base_only_sigma is None else self.weights_at(float(timestep.max()))
+        phase = self.phase_at(timestep)
+        boxes = self._boxes_of(phase, x)
         own = self.model_options.get(POST_CFG, [])
         if not self._with_negatives and any(options.get("disable_cfg1_optimization", False) for options in requests):
             # From now on all answers need their negative, also those that others have already given without.
             self._with_negatives, self._last = True, {}
-        fresh = [index for index in weights if index in asked or index not in self._last]
-        if not fresh and any(index in self._weights for index in asked):
+        painting = [index for index in phase.weights if index not in phase.kept]
+        fresh = [
+            index
+            for index in painting
+            if asked is None or index in asked or not self._answered(index, x, boxes.get(index))
+        ]
+        if not fresh and asked is not None and not self._shares.later(timestep).isdisjoint(asked):
             # Who asks will paint later, and follows those who paint now.
-            fresh = list(weights)
-        for group in (self, *self._others):
-            members = [index for index in fresh if index in group.scales]
-            if not members:
-                continue
+            fresh = painting
+        for index in phase.kept:
+            self._last[index] = Prediction(self._picture, self._picture, self._picture)
+        for group in self._in_order(fresh):
+            members = {index: boxes.get(index) for index in fresh if index in group.scales}
             # The sampler's options are the base's, and what the sampler added: that belongs to the composed answer.
             options = {**requests[0], POST_CFG: own} if group is self else group.options
             if self._with_negatives:
                 options = {**options, "disable_cfg1_optimization": True}
             self._activate(group)
             self._last.update(group.predict(x, timestep, members, options))
-        denoised = self._blend(weights, "denoised")
+        denoised = self._blend(phase, x, "denoised")
+        if not bool(denoised.isfinite().all()):
+            self._raise_not_finite(x, timestep, fresh)
         return [
-            self._finish(x, timestep, weights, denoised, options, options.get(POST_CFG, [])[len(own) :])
+            self._finish(x, timestep, phase, denoised, options, options.get(POST_CFG, [])[len(own) :])
             for options in requests
         ]
 
-    def _blend(self, weights: dict[int, torch.Tensor], field: str) -> torch.Tensor:
-        if len(weights) == 1:
-            (index,) = weights
-            # Samplers may work on it in place.
-            only: torch.Tensor = getattr(self._last[index], field).clone()
-            return only
-        return sum_of(weight * getattr(self._last[index], field) for index, weight in weights.items())
+    def _boxes_of(self, phase: Phase, x: torch.Tensor) -> dict[int, Box]:
+        """The boxes of those members that are computed on a part of the canvas; made once for each phase."""
+        if self._context is None:
+            return {}
+        if phase not in self._boxes:
+            size = (x.shape[-2], x.shape[-1])
+            context = round(self._context / pixels_per_latent(self.inner_model.latent_format))
+            boxes: dict[int, Box] = {}
+            for group in (self, *self._others):
+                extents = {}
+                for index in group.scales:
+                    if index not in phase.weights or index in phase.kept:
+                        continue
+                    extent = bounds(phase.weights[index])
+                    reason = group.obstacles[index]
+                    if reason is None:
+                        extents[index] = extent
+                    elif extent != Box(0, 0, *size):
+                        log.warning("%s is computed on the whole canvas, not cropped: %s.", self._names[index], reason)
+                boxes.update(group.boxes(extents, size, context))
+            self._boxes[phase] = boxes
+        return self._boxes[phase]
+
+    def _answered(self, index: int, x: torch.Tensor, box: Box | None) -> bool:
+        """Whether the member's last answer is one for this canvas and box."""
+        last = self._last.get(index)
+        if last is None or last.box not in (None, box):
+            return False
+        return last.box is not None or last.denoised.shape == x.shape
+
+    def _in_order(self, fresh: Collection[int]) -> list[ModelGroup]:
+        """The groups that have something to do, in the order with the fewest switches: the active one is first."""
+        groups = [group for group in (self, *self._others) if any(index in group.scales for index in fresh)]
+        return groups[::-1] if groups and groups[-1] is self._active else groups
+
+    def _blend(self, phase: Phase, x: torch.Tensor, field: str) -> torch.Tensor:
+        total = torch.zeros_like(x)
+        for index, weight in phase.weights.items():
+            last = self._last[index]
+            part: torch.Tensor = getattr(last, field)
+            if last.box is None:
+                total += weight * part
+            else:
+                last.box.of(total).add_(last.box.of(weight) * part)
+        return total
+
+    def _raise_not_finite(self, x: torch.Tensor, timestep: torch.Tensor, fresh: Collection[int]) -> None:
+        """Say whose answer it is that would make the picture black."""
+        sigma = float(timestep.max())
+        step = int((self._sigmas > sigma * (1.0 + SIGMA_TOLERANCE)).sum()) + 1
+        where = f"at step {step} of {max(len(self._sigmas) - 1, 1)} (sigma {sigma:.4g})"
+        if not bool(x.isfinite().all()):
+            raise ValueError(
+                f"The sampler's picture is not a number (NaN or infinite) {where}, before any model was asked; try "
+                "another sampler, scheduler or a lower cfg."
+            )
+        broken = [index for index in fresh if not bool(self._last[index].denoised.isfinite().all())]
+        names = " and ".join(self._names[index] for index in broken) or "a blend of the regions"
+        raise ValueError(
+            f"{names}: the model answered NaN or infinity {where}, which would make the picture black; try another "
+            "precision (such as --fp32-unet), a lower cfg, or without its LoRAs and patches."
+        )
 
     def _finish(
         self,
         x: torch.Tensor,
         timestep: torch.Tensor,
-        weights: dict[int, torch.Tensor],
+        phase: Phase,
         denoised: torch.Tensor,
         options: Options,
         functions: Sequence[Callable[[Options], torch.Tensor]],
@@ -215,8 +276,8 @@ class ComposedGuider(ModelGroup):
             "uncond": self._prepared[0].get("negative"),
             "cond_scale": self.scales[0],
             "model": self.inner_model,
-            "cond_denoised": self._blend(weights, "cond"),
-            "uncond_denoised": self._blend(weights, "uncond"),
+            "cond_denoised": self._blend(phase, x, "cond"),
+            "uncond_denoised": self._blend(phase, x, "uncond"),
             "sigma": timestep,
             "model_options": options,
             "input": x,

@@ -1,7 +1,7 @@
 """TwoSamplersForMask: two whole runs, one where the mask is not exactly 1, the second on its result in the mask."""
 
-from ..masks.convert import as_mask, check_batch
-from ..masks.shape import resize
+from ..masks.convert import as_mask
+from ..masks.shape import check_count, resize
 from ..samplers import latents
 from ..samplers.latents import Latent
 from ..samplers.providers import FullSampler, KSamplerObject, check_full_sampler
@@ -22,7 +22,7 @@ def run(latent: Latent, base: object, inside: object, mask: object, owner: str, 
             check_formats(base.params[0], inside.params[0], f"{owner}, mask_sampler")
     samples = latent["samples"]
     own = as_mask(mask, owner)
-    check_batch(own, samples.shape[0], owner)
+    check_count(own, samples.shape, owner)
     size = (samples.shape[-2], samples.shape[-1])
     session = Session(_steps(base) + _steps(inside), node_id)
     latent = _call(base, latents.with_mask(latent, resize((own != 1).float(), size)), session)

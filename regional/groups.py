@@ -1,7 +1,7 @@
 """Members that one loaded model serves: asked together, in one `calc_cond_batch`."""
 
 import math
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
@@ -10,7 +10,9 @@ import comfy.sampler_helpers
 import comfy.samplers
 import torch
 
+from ..masks.boxes import Box, crops
 from ..samplers.guided import Guidance
+from . import crop
 from .adapters import Delta, Router
 
 Options = dict[str, Any]
@@ -20,11 +22,13 @@ CFG_FUNCTIONS = (PRE_CFG, POST_CFG, "sampler_cfg_function")
 
 @dataclass(frozen=True, eq=False)
 class Prediction:
-    """What one member answered, each (B, C, ..., h, w) in the model's latent scale."""
+    """What one member answered, each (B, C, ..., h, w) of the box, in the model's latent scale."""
 
     cond: torch.Tensor
     uncond: torch.Tensor
     denoised: torch.Tensor
+    # The part of the canvas that it is for; None for all of it.
+    box: Box | None = None
 
 
 class ModelGroup(comfy.samplers.CFGGuider):
@@ -53,6 +57,9 @@ class ModelGroup(comfy.samplers.CFGGuider):
         self.memory: tuple[float, float] = (0, 0)
         self._prepared: dict[int, dict[str, Any]] = {}
         self._same: dict[tuple[int, str], tuple[int, str]] = {}
+        # Why a member needs the whole canvas, if it does.
+        self.obstacles: dict[int, str | None] = {}
+        self._crops: dict[tuple[int, str, Box, bool], list[dict[str, Any]]] = {}
 
     @property
     def scales(self) -> dict[int, float]:
@@ -86,6 +93,9 @@ class ModelGroup(comfy.samplers.CFGGuider):
                 self.inner_model, noise, own, device, latent, denoise_mask, seed, **shapes
             )
         self._same = _equal_conds(self._prepared, self._variants)
+        self.obstacles = {
+            index: crop.obstacle(self.inner_model, conds, noise.shape) for index, conds in self._prepared.items()
+        }
         try:
             with self._router.installed() if self._router else nullcontext():
                 return super().inner_sample(
@@ -93,29 +103,39 @@ class ModelGroup(comfy.samplers.CFGGuider):
                 )
         finally:
             self.conds = given
-            self._prepared, self._same, self.options = {}, {}, {}
+            self._prepared, self._same, self.options, self.obstacles, self._crops = {}, {}, {}, {}, {}
+
+    def boxes(self, extents: Mapping[int, Box], size: tuple[int, int], context: int) -> dict[int, Box]:
+        """The boxes, with about `context` latent pixels around, on which members can be computed without the rest of
+        a canvas of `size` (h, w); members whose boxes would be (nearly) all of it are left out.
+        """
+        # A crop that says where it lies shares its call with none that lies elsewhere.
+        few = not crop.has_positions(self.inner_model)
+        return crops(extents, size, context, crop.grid(self.inner_model), few)
 
     def predict(
-        self, x: torch.Tensor, timestep: torch.Tensor, members: Collection[int], options: Options
+        self, x: torch.Tensor, timestep: torch.Tensor, members: Mapping[int, Box | None], options: Options
     ) -> dict[int, Prediction]:
-        """Ask the model for `members` at `x` (B, C, ..., h, w) and sigma `timestep` (B,), in one `calc_cond_batch`.
-
-        Conds that are equal (a negative that all regions share) are evaluated once.
+        """Ask the model for `members`, each on its box of `x` (B, C, ..., h, w) or on all of it, at sigma `timestep`
+        (B,), in one `calc_cond_batch`. Conds that are equal (a negative that all regions share) are evaluated once.
         """
-        pairs = {index: self._pair(index, options) for index in members}
-        if "sampler_calc_cond_batch_function" in options:
-            function = options["sampler_calc_cond_batch_function"]
-            shared = {"input": x, "sigma": timestep, "model": self.inner_model}
-            answers = {
-                index: function({"conds": list(pair), **shared, "model_options": self._routed(index, options)})
-                for index, pair in pairs.items()
-            }
-        else:
-            answers = self._batch(x, timestep, pairs, options)
-        return {
-            index: self._guide(index, x, timestep, pairs[index], answers[index], self._routed(index, options))
-            for index in members
-        }
+        if crop.has_positions(self.inner_model) and any(members.values()):
+            options = {**options, WRAPPER: crop.with_positions(self.inner_model, _calling(options.get(WRAPPER)))}
+        kinds = {index: self._kinds(index, options) for index in members}
+        asking = "sampler_calc_cond_batch_function" in options
+        alone = asking or any(options.get(name) for name in CFG_FUNCTIONS)
+        answers = {} if asking else self._batch(x, timestep, members, kinds, options, copies=alone)
+        predictions = {}
+        for index, box in members.items():
+            own = x if box is None else box.of(x)
+            pair = [self._conds(index, kind, box, x, cut=True) if kind and alone else None for kind in kinds[index]]
+            routed = self._routed(index, options)
+            if asking:
+                function = options["sampler_calc_cond_batch_function"]
+                asked = {"conds": list(pair), "input": own, "sigma": timestep, "model": self.inner_model}
+                answers[index] = function({**asked, "model_options": routed})
+            predictions[index] = self._guide(index, own, timestep, pair, answers[index], routed, box)
+        return predictions
 
     def _routed(self, index: int, options: Options) -> Options:
         """Options for what asks the model on its own (PAG, SAG and their kin): all rows are this member's."""
@@ -124,29 +144,47 @@ class ModelGroup(comfy.samplers.CFGGuider):
         wrapper = _with_owners(self._router, lambda places: [index] * len(places), options.get(WRAPPER))
         return {**options, WRAPPER: wrapper}
 
-    def _pair(self, index: int, options: Options) -> tuple[Any, Any]:
-        """The member's (positive, negative) conds; None for a negative that guidance at scale 1 does not need."""
-        conds = self._prepared[index]
+    def _kinds(self, index: int, options: Options) -> tuple[str | None, str | None]:
+        """The names of the member's conds; None for a negative that guidance at scale 1 does not need."""
         unguided = math.isclose(self.scales[index], 1.0) and not options.get("disable_cfg1_optimization", False)
-        return conds["positive"], None if unguided else conds.get("negative")
+        return "positive", None if unguided or "negative" not in self._prepared[index] else "negative"
+
+    def _conds(self, index: int, kind: str, box: Box | None, x: torch.Tensor, cut: bool) -> list[dict[str, Any]]:
+        """The member's conds for its box: for the whole canvas `x`, or with `cut` for the part cut out of it."""
+        conds: list[dict[str, Any]] = self._prepared[index][kind]
+        if box is None:
+            return conds
+        key = (index, kind, box, cut)
+        if key not in self._crops:
+            placed = crop.has_positions(self.inner_model)
+            self._crops[key] = (
+                crop.cut(conds, box, x.shape[0], x.ndim - 2, placed) if cut else crop.narrowed(conds, box, placed)
+            )
+        return self._crops[key]
 
     def _batch(
-        self, x: torch.Tensor, timestep: torch.Tensor, pairs: dict[int, tuple[Any, Any]], options: Options
+        self,
+        x: torch.Tensor,
+        timestep: torch.Tensor,
+        members: Mapping[int, Box | None],
+        kinds: Mapping[int, tuple[str | None, str | None]],
+        options: Options,
+        copies: bool,
     ) -> dict[int, list[torch.Tensor]]:
-        slots: dict[tuple[int, str], int] = {}
+        slots: dict[tuple[tuple[int, str], Box | None], int] = {}
         lists: list[Any] = []
         roles: list[int] = []
         owners: list[int] = []
         places: dict[int, list[int | None]] = {}
-        for index, pair in pairs.items():
+        for index, box in members.items():
             places[index] = []
-            for role, (kind, conds) in enumerate(zip(("positive", "negative"), pair, strict=True)):
-                if conds is None:
+            for role, kind in enumerate(kinds[index]):
+                if kind is None:
                     places[index].append(None)
                     continue
-                slot = slots.setdefault(self._same[index, kind], len(lists))
+                slot = slots.setdefault((self._same[index, kind], box), len(lists))
                 if slot == len(lists):
-                    lists.append(conds)
+                    lists.append(self._conds(index, kind, box, x, cut=False))
                     roles.append(role)
                     owners.append(index)
                 places[index].append(slot)
@@ -154,29 +192,30 @@ class ModelGroup(comfy.samplers.CFGGuider):
         wrapper = _with_roles(roles, options.get(WRAPPER))
         if self._router is not None:
             wrapper = _with_owners(self._router, lambda places: [owners[place] for place in places], wrapper)
-        options = {**options, WRAPPER: wrapper}
-        out = comfy.samplers.calc_cond_batch(self.inner_model, lists, x, timestep, options)
+        out = comfy.samplers.calc_cond_batch(self.inner_model, lists, x, timestep, {**options, WRAPPER: wrapper})
         given: set[int] = set()
-        touched = any(options.get(name) for name in CFG_FUNCTIONS)
 
-        def answer(slot: int | None) -> torch.Tensor:
+        def answer(slot: int | None, box: Box | None) -> torch.Tensor:
             if slot is None:
-                return torch.zeros_like(x)  # as the host does where there is no negative
+                # As the host does where there is no negative.
+                return torch.zeros_like(x if box is None else box.of(x))
+            tensor: torch.Tensor = out[slot] if box is None else box.of(out[slot])
             # Cfg functions may work in place: each member gets a tensor of its own.
-            tensor: torch.Tensor = out[slot].clone() if touched and slot in given else out[slot]
+            tensor = tensor.clone() if copies and slot in given else tensor
             given.add(slot)
             return tensor
 
-        return {index: [answer(slot) for slot in both] for index, both in places.items()}
+        return {index: [answer(slot, members[index]) for slot in both] for index, both in places.items()}
 
     def _guide(
         self,
         index: int,
         x: torch.Tensor,
         timestep: torch.Tensor,
-        pair: tuple[Any, Any],
+        pair: Sequence[Any],
         out: list[torch.Tensor],
         options: Options,
+        box: Box | None,
     ) -> Prediction:
         """From cond and uncond to denoised, as the host's sampling_function does it after its calc_cond_batch."""
         scale = self.scales[index]
@@ -196,7 +235,7 @@ class ModelGroup(comfy.samplers.CFGGuider):
         denoised = comfy.samplers.cfg_function(
             self.inner_model, out[0], out[1], scale, x, timestep, model_options=options, cond=pair[0], uncond=pair[1]
         )
-        return Prediction(out[0], out[1], denoised)
+        return Prediction(out[0], out[1], denoised, box)
 
 
 class Prepare(comfy.samplers.Sampler):
@@ -220,7 +259,7 @@ def _with_roles(roles: Sequence[int], inner: Callable[..., Any] | None) -> Calla
         here = [roles[place] for place in args["cond_or_uncond"]]
         transformer_options = {**args["c"].get("transformer_options", {}), "cond_or_uncond": here}
         told = {**args, "c": {**args["c"], "transformer_options": transformer_options}, "cond_or_uncond": here}
-        return _call(inner, apply_model, told)
+        return _calling(inner)(apply_model, told)
 
     return wrapper
 
@@ -232,15 +271,14 @@ def _with_owners(
 
     def wrapper(apply_model: Callable[..., Any], args: Options) -> Any:
         with router.rows_of(owners(args["cond_or_uncond"])):
-            return _call(inner, apply_model, args)
+            return _calling(inner)(apply_model, args)
 
     return wrapper
 
 
-def _call(inner: Callable[..., Any] | None, apply_model: Callable[..., Any], args: Options) -> Any:
-    if inner is not None:
-        return inner(apply_model, args)
-    return apply_model(args["input"], args["timestep"], **args["c"])
+def _calling(inner: Callable[..., Any] | None) -> Callable[..., Any]:
+    """The wrapper that is there, or what the host does without one."""
+    return inner or (lambda apply_model, args: apply_model(args["input"], args["timestep"], **args["c"]))
 
 
 def _equal_conds(

@@ -6,7 +6,9 @@ from typing import Any
 
 import torch
 
-from ..masks.convert import as_mask, check_batch
+from ..masks.convert import as_mask
+from ..masks.shape import check_count
+from ..masks.weights import MIX
 from ..samplers import latents
 from ..samplers.latents import Latent
 from ..samplers.noise import initial_noise
@@ -58,14 +60,18 @@ class Steps:
 
 @dataclass(frozen=True)
 class Options:
-    """`paste`: every region's result goes back through its own mask, instead of replacing the canvas.
+    """For stepwise: `paste` (every region's result goes back through its own mask, instead of replacing the canvas),
+    `finish_regions` (in the last step the regions leave no noise) and the recovery.
 
-    `finish_regions`: in the last step the regions leave no noise.
+    For lockstep: `blend`, a key of BLENDS, and `context` in pixels, to which regions are cropped; None computes them
+    on the whole canvas.
     """
 
     recovery: Recovery
     paste: bool = True
     finish_regions: bool = False
+    blend: str = MIX
+    context: int | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,11 +88,11 @@ class Job:
 def regional_canvas(latent: Latent, base: object, prompts: object, overlap: int, owner: str) -> Canvas:
     """The canvas of RegionalSampler; `overlap` is in pixels of each region's own mask. Nothing is changed."""
     base = check_step_sampler(base, f"{owner}, base_sampler")
-    fitted, batch = _fitted(latent, base, owner)
+    fitted, shape = _fitted(latent, base, owner)
     regions = []
     for region in read_regions(prompts, base.params[0], overlap, owner):
         where = f"{owner}, {region.name}"
-        check_batch(region.mask, batch, where)
+        check_count(region.mask, shape, where)
         if isinstance(region.sampler, FollowingSampler):
             own = as_own(base, f"{owner}, base_sampler")
             region = replace(region, sampler=region.sampler.after(own))
@@ -99,9 +105,9 @@ def two_sampler_canvas(latent: Latent, base: object, inside: object, mask: objec
     base = check_step_sampler(base, f"{owner}, base_sampler")
     inside = check_step_sampler(inside, f"{owner}, mask_sampler")
     check_formats(base.params[0], inside.params[0], f"{owner}, mask_sampler")
-    fitted, batch = _fitted(latent, base, owner)
+    fitted, shape = _fitted(latent, base, owner)
     own = as_mask(mask, owner)
-    check_batch(own, batch, owner)
+    check_count(own, shape, owner)
     return Canvas(latent, fitted, base, (Region("mask_sampler", inside, own, overlap),))
 
 
@@ -126,6 +132,6 @@ def check_latent(latent: object, owner: str) -> Latent:
     return latent
 
 
-def _fitted(latent: Latent, base: StepSampler, owner: str) -> tuple[Latent, int]:
+def _fitted(latent: Latent, base: StepSampler, owner: str) -> tuple[Latent, torch.Size]:
     fitted = latents.fit(check_latent(latent, owner), base.params[0])
-    return fitted, fitted["samples"].shape[0]
+    return fitted, fitted["samples"].shape

@@ -1,5 +1,6 @@
 """The engine without restarts: one run in which every sampler keeps its history, over one composed denoiser."""
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -8,11 +9,11 @@ import comfy.model_sampling
 import comfy.samplers
 import torch
 
-from ..masks.convert import check_batch
-from ..masks.weights import reach, share
+from ..masks.weights import MIX
 from ..samplers import latents
 from ..samplers.guided import Guidance
 from ..samplers.latents import Latent
+from ..samplers.prompts import Presence
 from ..samplers.providers import KSamplerAdvancedObject, as_own, call
 from ..samplers.recovery import NO_RECOVERY
 from ..samplers.schedules import cut
@@ -20,7 +21,8 @@ from ..samplers.session import Session
 from .composed import ComposedGuider
 from .job import Job, Steps, vary
 from .loops import Loop, SideBySide
-from .regions import Region, read_regions
+from .regions import read_regions
+from .shares import Shares, Window
 
 
 def run(job: Job) -> Latent:
@@ -53,11 +55,21 @@ def run(job: Job) -> Latent:
     if len(schedules[0]) < 2:
         return latents.without_mask(latent)
     base_only = steps.regional - start
+    progress = samplers[0].guidance.model.get_model_object("model_sampling").percent_to_sigma
     guider = ComposedGuider(
         [sampler.guidance for sampler in samplers],
         names,
-        weigher(canvas.regions, job.owner),
-        base_only_sigma=float(schedules[0][min(base_only, len(schedules[0]) - 1)]) if base_only > 0 else None,
+        Shares(
+            canvas.regions,
+            job.owner,
+            [
+                _window(region.presence, progress, _begin(sampler, session, steps.total, region.presence.denoise))
+                for region, sampler in zip(canvas.regions, samplers[1:], strict=True)
+            ],
+            job.options.blend,
+            float(schedules[0][min(base_only, len(schedules[0]) - 1)]) if base_only > 0 else None,
+        ),
+        job.options.context,
     )
     loops = _loops(names, samplers, schedules)
     samples = latent["samples"]
@@ -79,12 +91,18 @@ def run(job: Job) -> Latent:
 
 
 def regional_guider(
-    base: Guidance, prompts: object, overlap: int, base_only_percent: float, owner: str
+    base: Guidance,
+    prompts: object,
+    overlap: int,
+    base_only_percent: float,
+    owner: str,
+    blend: str = MIX,
+    context: int | None = None,
 ) -> ComposedGuider:
     """A GUIDER over the base and REGIONAL_PROMPTS, of which models, prompts and cfg are used, and no samplers.
 
     `overlap` is in mask pixels. The base alone paints the first `base_only_percent` (0..1) of the sampling progress, by
-    the host's percent_to_sigma.
+    the host's percent_to_sigma. `context` as in ComposedGuider.
     """
     regions = read_regions(prompts, base.model, overlap, owner)
     guidances = [base]
@@ -93,27 +111,30 @@ def regional_guider(
         guidance = as_own(region.sampler, where).guidance
         check_samplings(base.model, guidance.model, where)
         guidances.append(guidance)
-    sigma = base.model.get_model_object("model_sampling").percent_to_sigma(base_only_percent)
+    progress = base.model.get_model_object("model_sampling").percent_to_sigma
     return ComposedGuider(
         guidances,
         ["the base", *(region.name for region in regions)],
-        weigher(regions, owner),
-        base_only_sigma=float(sigma) if base_only_percent > 0.0 else None,
-        vary=lambda noise: vary(noise, regions),
+        Shares(
+            regions,
+            owner,
+            # Which schedule these sigmas are a part of, nobody says: by the host's measure of progress, then.
+            [_window(region.presence, progress, progress(1.0 - region.presence.denoise)) for region in regions],
+            blend,
+            float(progress(base_only_percent)) if base_only_percent > 0.0 else None,
+        ),
+        context,
+        lambda noise: vary(noise, regions),
     )
 
 
-def weigher(regions: Sequence[Region], owner: str) -> Callable[[tuple[int, int], int], list[torch.Tensor]]:
-    """What a ComposedGuider weighs its members by: the regions' own masks, with their overlap as a linear blend."""
-
-    def weigh(size: tuple[int, int], batch: int) -> list[torch.Tensor]:
-        if not regions:
-            return [torch.ones((1, *size))]
-        for region in regions:
-            check_batch(region.mask, batch, f"{owner}, {region.name}")
-        return share([reach(region.mask, size, region.ring(size)) for region in regions])
-
-    return weigh
+def _window(presence: Presence, progress: Callable[[float], Any], free: float) -> Window:
+    """`progress` is the host's percent_to_sigma; `free` the sigma at which the region's `denoise` begins."""
+    return Window(
+        float(progress(presence.start_percent)) if presence.start_percent > 0.0 else math.inf,
+        float(progress(presence.end_percent)) if presence.end_percent < 1.0 else 0.0,
+        float(free) if presence.denoise < 1.0 else math.inf,
+    )
 
 
 def check_samplings(base: Any, region: Any, where: str) -> None:
@@ -130,6 +151,13 @@ def _mixing(sampling: Any) -> str:
     scale = getattr(sampling, "noise_scale", 1.0)
     kind = "flow" if isinstance(sampling, comfy.model_sampling.CONST) else "EPS or v"
     return kind if scale == 1.0 else f"{kind} at noise scale {scale}"
+
+
+def _begin(sampler: KSamplerAdvancedObject, session: Session, total: int, denoise: float) -> float:
+    """The sigma at which this denoise begins on the sampler's schedule of `total` steps, as KSampler counts."""
+    schedule = sampler.schedule(session, total) * sampler.sigma_factor
+    steps = len(schedule) - 1
+    return float(schedule[steps - round(steps * denoise)])
 
 
 def _sigmas(sampler: KSamplerAdvancedObject, session: Session, steps: Steps, start: int) -> torch.Tensor:

@@ -8,7 +8,7 @@ import contextlib
 import contextvars
 import math
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -82,7 +82,7 @@ class SideBySide(comfy.samplers.Sampler):
         finally:
             for thread in threads:
                 thread.stop()
-        weights = model_wrap.weights_at(0.0)
+        weights = model_wrap.phase_at(0.0).weights
         parts = ((_weight(weights, thread), thread.result) for thread in threads)
         return sum_of(weight * result for weight, result in parts if weight is not None)
 
@@ -221,7 +221,7 @@ def _serve(
 ) -> list[torch.Tensor]:
     """Answer the loops that stand at one sigma, at the canvas on which all others are moved to it."""
     request = served[0].standing
-    weights = guider.weights_at(request.sigma)
+    weights = guider.phase_at(request.sigma).weights
     states = (
         (_weight(weights, thread), thread.standing.x if thread in served else thread.at(request.sigma, sampling))
         for thread in threads
@@ -243,7 +243,7 @@ def _serve(
     return [answer] * len(served) if wrappers else answers
 
 
-def _weight(weights: dict[int, torch.Tensor], thread: _LoopThread) -> torch.Tensor | None:
+def _weight(weights: Mapping[int, torch.Tensor], thread: _LoopThread) -> torch.Tensor | None:
     own = [weights[index] for index in thread.loop.members if index in weights]
     return sum_of(own) if own else None
 

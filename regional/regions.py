@@ -9,7 +9,7 @@ import torch
 
 from ..masks.convert import as_mask
 from ..masks.shape import grow, resize
-from ..samplers.prompts import RegionalPromptLike, RegionalPromptObject
+from ..samplers.prompts import Presence, RegionalPromptLike, RegionalPromptObject
 from ..samplers.providers import StepSampler, check_step_sampler, kind_of
 
 log = logging.getLogger(__name__)
@@ -27,6 +27,10 @@ class Region:
     mask: torch.Tensor
     overlap: int
     prompt: RegionalPromptLike | None = None
+
+    @property
+    def presence(self) -> Presence:
+        return self.prompt.presence if isinstance(self.prompt, RegionalPromptObject) else Presence()
 
     def grown(self, size: tuple[int, int]) -> torch.Tensor:
         """The mask for the stepwise engine: rounded, grown by the overlap, (B or 1, h, w) for a latent of (h, w)."""

@@ -7,6 +7,8 @@ import comfy.sampler_helpers
 import torch
 from comfy_extras.nodes_mask import LatentCompositeMasked
 
+from ..masks.shape import on_latent
+
 Latent = dict[str, Any]
 
 
@@ -34,10 +36,10 @@ def without_mask(latent: Latent) -> Latent:
 
 
 def with_mask(latent: Latent, mask: torch.Tensor) -> Latent:
-    """A shallow copy with the (B, h, w) mask as its `noise_mask`."""
-    # The host reads a 3-D mask of a video latent as frames, so say there that these are pictures of a batch.
-    video = latent["samples"].ndim == 5
-    return {**latent, "noise_mask": mask[:, None, None] if video else mask}
+    """A shallow copy with the (N, h, w) mask as its `noise_mask`."""
+    shape = latent["samples"].shape
+    # The host reads a 3-D mask of a video latent as frames, so say there what it is.
+    return {**latent, "noise_mask": on_latent(mask, shape) if len(shape) == 5 else mask}
 
 
 def mask_of(latent: Latent) -> torch.Tensor | None:
@@ -53,3 +55,8 @@ def paste(destination: Latent, source: Latent, mask: torch.Tensor) -> Latent:
     """`source` over `destination` where the mask is 1, by the core's LatentCompositeMasked; keys of `destination`."""
     out: Latent = LatentCompositeMasked.execute(destination, source, 0, 0, False, mask).result[0]
     return out
+
+
+def pixels_per_latent(latent_format: Any) -> int:
+    """How many pixels of the picture one latent pixel is wide, as the model's latent format says."""
+    return int(latent_format.spacial_downscale_ratio)

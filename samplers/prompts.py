@@ -6,7 +6,7 @@ from typing import Any, Protocol, runtime_checkable
 import comfy.sample
 import torch
 
-from ..masks.shape import grow, resize
+from ..masks.shape import grow, on_latent, resize
 from .noise import mix
 
 
@@ -34,6 +34,18 @@ class Variation:
     method: str = "linear"
 
 
+@dataclass(frozen=True)
+class Presence:
+    """When and how much a region counts. `start_percent`..`end_percent`: its part of the sampling progress; `weight`:
+    its prediction's share against what is under it; `denoise`: its share of the schedule, at whose end it paints.
+    """
+
+    start_percent: float = 0.0
+    end_percent: float = 1.0
+    weight: float = 1.0
+    denoise: float = 1.0
+
+
 @dataclass(frozen=True, eq=False)
 class RegionalPromptObject:
     """One region: where (`mask`: (H, W), or (B, H, W) with one for each picture) and with which KSAMPLER_ADVANCED."""
@@ -41,6 +53,7 @@ class RegionalPromptObject:
     mask: torch.Tensor
     sampler: Any
     variation: Variation = Variation()
+    presence: Presence = Presence()
 
     @property
     def masks(self) -> torch.Tensor:
@@ -59,7 +72,8 @@ class RegionalPromptObject:
         if self.variation.strength <= 0.0:
             return noise
         # Exactly 1, but for the rounding of the resize.
-        inside = (resize(self.masks, (noise.shape[-2], noise.shape[-1])) > 1.0 - 1e-6).to(noise.device)
+        own = on_latent(resize(self.masks, (noise.shape[-2], noise.shape[-1])), noise.shape)
+        inside = (own > 1.0 - 1e-6).to(noise.device)
         other = comfy.sample.prepare_noise(noise, self.variation.seed, batch_index)
         mixed = mix(noise, other, self.variation.strength, self.variation.method)
-        return torch.where(inside.reshape(-1, *[1] * (noise.ndim - 3), *inside.shape[-2:]), mixed, noise)
+        return torch.where(inside, mixed, noise)
