@@ -45,6 +45,9 @@ RECOVERY = (
 )
 ENGINE = ("engine", "COMBO", "stepwise")
 LATENT = ("LATENT", "LATENT")
+REGIONAL_PROMPTS = ("regional_prompts", "REGIONAL_PROMPTS")
+SHAPES = (REGIONAL_PROMPTS, ("masks", "MASK"), ("preview", "IMAGE"))
+GUIDANCE = (MODEL, ("clip", "CLIP", SOCKET), NEGATIVE, CFG)
 
 # type: (inputs in the order of the node's declaration, outputs, width)
 NODES: dict[str, tuple[tuple, tuple, int]] = {
@@ -191,6 +194,47 @@ NODES: dict[str, tuple[tuple, tuple, int]] = {
         (MODEL, POSITIVE, NEGATIVE, CFG, REGIONS, OVERLAP, ("base_only_percent", "FLOAT", 0.0)),
         (("GUIDER", "GUIDER"),),
         280,
+    ),
+    "RegionalPromptsFromColorMask": (
+        (
+            ("image", "IMAGE", SOCKET),
+            ("colors", "STRING", "auto"),
+            ("prompts", "STRING", ""),
+            ("tolerance", "INT", 24),
+            *GUIDANCE,
+        ),
+        SHAPES,
+        400,
+    ),
+    "RegionalGrid": (
+        (
+            ("width", "INT", 1024),
+            ("height", "INT", 1024),
+            ("layout", "STRING", "1,2,1;1,1"),
+            ("prompts", "STRING", ""),
+            *GUIDANCE,
+            ("image", "IMAGE", SOCKET),
+        ),
+        SHAPES,
+        400,
+    ),
+    "RegionalMaskFromBatch": ((("masks", "MASK", SOCKET), ("number", "INT", 1)), (("MASK", "MASK"),), 230),
+    "EmptyImage": (
+        (("width", "INT", 512), ("height", "INT", 512), ("batch_size", "INT", 1), ("color", "INT", 0)),
+        (("IMAGE", "IMAGE"),),
+        230,
+    ),
+    "ImageCompositeMasked": (
+        (
+            ("destination", "IMAGE", SOCKET),
+            ("source", "IMAGE", SOCKET),
+            ("x", "INT", 0),
+            ("y", "INT", 0),
+            ("resize_source", "BOOLEAN", False),
+            ("mask", "MASK", SOCKET),
+        ),
+        (("IMAGE", "IMAGE"),),
+        230,
     ),
     "RandomNoise": ((NOISE_SEED,), (("NOISE", "NOISE"),), 280),
     "KSamplerSelect": ((SAMPLER,), (("SAMPLER", "SAMPLER"),), 280),
@@ -469,9 +513,13 @@ def guider(name: str, size: tuple[int, int], base: str, regions: list[dict], not
         s.region_group(i, region["text"], [*masks, own, made[-1]])
     combined = s.all_regions(made, (COLUMNS[5] + 60, 80 + ROW))
 
-    x = COLUMNS[6] + 60
-    links = {"positive": (prompt, 0), "regional_prompts": (combined, 0)}
-    regional = s.w.add("RegionalGuider", "Base and regions", (x, 80), base_only_percent=0.1, **links, **shared)
+    custom_sampling(s, name, prompt, (combined, 0), COLUMNS[6] + 60, sampler_name)
+
+
+def custom_sampling(s: Sketch, name: str, prompt: dict, regions: Output, x: int, sampler_name: str) -> None:
+    """RegionalGuider in the core's SamplerCustomAdvanced, and what follows it."""
+    links = {"model": (s.loader, 0), "negative": (s.negative, 0), "positive": (prompt, 0), "regional_prompts": regions}
+    regional = s.w.add("RegionalGuider", "Base and regions", (x, 80), base_only_percent=0.1, **links)
     noise = s.w.add("RandomNoise", "Noise", (x, below(regional) + 60), noise_seed=7)
     sampler = s.w.add("KSamplerSelect", "Sampler", (x, below(noise)), sampler_name=sampler_name)
     sigmas = s.w.add("BasicScheduler", "Schedule", (x, below(sampler)), model=(s.loader, 0), scheduler="karras")
@@ -479,6 +527,90 @@ def guider(name: str, size: tuple[int, int], base: str, regions: list[dict], not
     inputs = {"noise": noise, "guider": regional, "sampler": sampler, "sigmas": sigmas, "latent_image": s.canvas}
     outlets = {input_name: (node, 0) for input_name, node in inputs.items()}
     s.finish(s.w.add("SamplerCustomAdvanced", "Sample base and regions", (x + 340, 80), **outlets), name)
+
+
+def color_mask() -> None:
+    s = Sketch(
+        896,
+        640,
+        "## RegionalPromptsFromColorMask\n\nOne picture in flat colours, one line of text for each colour, the largest "
+        "first: the node shows their numbers after a run. Lines 1 and 4 are empty: colour 1, white, is the base's, and "
+        "colour 4, red, has a sampler of its own.\n\nThe painting is put together from boxes here; take out its nodes "
+        "and connect a LoadImage with one that you painted.",
+    )
+    painting = s.w.add("EmptyImage", "White", (COLUMNS[1], 80), width=896, height=640, color=0xFFFFFF)
+    nodes = [painting]
+    for title, color, (x, y, width, height) in (
+        ("Green", 0x00C000, (0, 416, 896, 224)),
+        ("Blue", 0x2040FF, (96, 128, 240, 384)),
+        ("Red", 0xFF2020, (448, 64, 352, 256)),
+        ("Orange", 0xFFA500, (640, 208, 176, 304)),
+    ):
+        at = below(nodes[-1])
+        box = s.w.add("EmptyImage", f"{title}: size", (COLUMNS[1], at), width=width, height=height, color=color)
+        links = {"destination": (painting, 0), "source": (box, 0)}
+        painting = s.w.add("ImageCompositeMasked", f"{title}: place", (COLUMNS[2], at), x=x, y=y, **links)
+        nodes += [box, painting]
+    s.w.group("A painting in flat colours", nodes, "#b58b2a")
+
+    shared = {"model": (s.loader, 0), "clip": (s.loader, 1), "negative": (s.negative, 0)}
+    lines = "\ngreen weave on sand\nbold navy and cyan waves\n\ngolden diagonal stripes on brown"
+    base = s.sampler("KSamplerAdvancedProvider", "Base", "soft white clouds in a blue sky", 80, sampler_name="dpmpp_2m")
+    s.w.group("Base: soft white clouds in a blue sky", base)
+    y = 80 + ROW
+    painted = s.w.add(
+        "RegionalPromptsFromColorMask",
+        "Regions from the painting",
+        (COLUMNS[3], y),
+        (400, 560),
+        image=(painting, 0),
+        prompts=lines,
+        **shared,
+    )
+    y = below(painted) + 60
+    text = "crimson spots on pink"
+    own = s.sampler("KSamplerAdvancedProvider", "Region 4", text, y, sampler_name="euler_ancestral")
+    mask = s.w.add("RegionalMaskFromBatch", "Region 4: mask", (COLUMNS[4], below(own[1])), masks=(painted, 1), number=4)
+    region = s.w.add("RegionalPrompt", "Region 4", (COLUMNS[6], y), mask=(mask, 0), advanced_sampler=(own[-1], 0))
+    s.region_group(4, text, [*own, mask, region])
+    both = s.all_regions([painted, region], (COLUMNS[6], 80 + ROW))
+    sampler = s.w.add(
+        "RegionalSampler",
+        "Sample base and regions",
+        (COLUMNS[7], 80),
+        samples=(s.canvas, 0),
+        base_sampler=(base[-1], 0),
+        regional_prompts=(both, 0),
+        seed=2,
+        engine="lockstep",
+    )
+    s.finish(sampler, "color_mask")
+
+
+def grid() -> None:
+    s = Sketch(
+        896,
+        640,
+        "## RegionalGrid\n\nRows and columns by their ratios, one line of text for each cell: a row of three cells "
+        "above a row of two that is lower, 3 to 2. Line 2 is empty, so that cell is the base's.\n\nThe node shows the "
+        "cells and their numbers after a run.",
+    )
+    prompt = s.prompt("Base", "soft sand weave on cream", (COLUMNS[1], 80))
+    cells = s.w.add(
+        "RegionalGrid",
+        "Regions in a grid",
+        (COLUMNS[1], below(prompt) + 60),
+        (400, 560),
+        width=896,
+        height=640,
+        layout="3:1,2,1;2:3,2",
+        prompts="green stripes on sand, vertical\n\ncrimson spots on pink\nbold teal waves on navy\n"
+        "large violet clouds on navy",
+        model=(s.loader, 0),
+        clip=(s.loader, 1),
+        negative=(s.negative, 0),
+    )
+    custom_sampling(s, "grid", prompt, (cells, 0), COLUMNS[1] + 460, "dpmpp_2m_sde")
 
 
 def two_samplers(name: str, kind: str, provider: str, note: str, base: dict, masked: dict, **widgets: Any) -> None:
@@ -586,6 +718,8 @@ def main() -> None:
         seed=4,
     )
     mask_grid()
+    color_mask()
+    grid()
     guider(
         "regional_guider",
         (1024, 640),
@@ -634,7 +768,8 @@ def pictures(names: Sequence[str] = (), width: int = 512) -> None:
             if names and path.stem not in names:
                 continue
             prompt = use_demo_model(to_prompt(json.loads(path.read_text(encoding="utf-8")), info))
-            made = [Image.open(io.BytesIO(server.view(image))) for image in images(server.run(prompt))]
+            saved = [image for image in images(server.run(prompt)) if image["type"] == "output"]
+            made = [Image.open(io.BytesIO(server.view(image))) for image in saved]
             columns, gap = min(len(made), 3), 4
             w = (width - gap * (columns - 1)) // columns
             h = round(w * made[0].height / made[0].width)
