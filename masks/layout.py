@@ -62,7 +62,7 @@ def cells(rows: tuple[Row, ...], height: int, width: int, owner: str) -> list[Ce
 
     Edges are rounded to pixels. Raises ValueError, naming `owner` and the cell, for a cell without a pixel.
     """
-    found = []
+    found: list[Cell] = []
     for (top, bottom), row in zip(pairwise(_edges([row.height for row in rows], height)), rows, strict=True):
         for left, right in pairwise(_edges(row.columns, width)):
             if left == right or top == bottom:
