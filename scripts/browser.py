@@ -1,0 +1,44 @@
+"""The browser of the browser tests: a Chromium or Chrome that this machine has, or gets. Standard library only."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
+PLACES = (  # where they lie on systems that put no program on PATH
+    "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome",
+    "/Applications/Chromium.app/Contents/MacOS/Chromium",
+    "%ProgramFiles%/Google/Chrome/Application/chrome.exe",
+    "%ProgramFiles(x86)%/Microsoft/Edge/Application/msedge.exe",
+)
+
+
+def find_browser() -> Path | None:
+    """The browser to test with: CHROMIUM_PATH if set, else one on PATH, else one in its usual place."""
+    given = os.environ.get("CHROMIUM_PATH")
+    if given:
+        return Path(given) if Path(given).is_file() else None
+    on_path = [found for name in NAMES if (found := shutil.which(name))]
+    return next((path for path in map(Path, [*on_path, *map(os.path.expandvars, PLACES)]) if path.is_file()), None)
+
+
+def install_browser(python: Path) -> str | None:
+    """Gets one: by apt where this is root's Debian, else Playwright's own. None, or why there is none now.
+
+    `python` is one that has Playwright.
+    """
+    if shutil.which("apt-get") and hasattr(os, "geteuid") and os.geteuid() == 0:
+        env = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+        commands = [["apt-get", "update"], ["apt-get", "install", "-y", "--no-install-recommends", "chromium"]]
+    else:
+        env = dict(os.environ)
+        commands = [[str(python), "-P", "-m", "playwright", "install", "chromium"]]
+    for command in commands:
+        done = subprocess.run(command, env=env, stdin=subprocess.DEVNULL, capture_output=True, text=True)
+        if done.returncode:
+            tail = "\n".join((done.stdout + done.stderr).splitlines()[-5:])
+            return f"{' '.join(command)} failed:\n{tail}"
+    return None

@@ -1,0 +1,213 @@
+"""The real frontend in a real headless Chromium, as fixtures. A test module takes them by
+
+    pytest_plugins = ["browser_use"]
+
+One server for all of them, one browser for each module, one page for each test and each kind of canvas.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from browser import find_browser
+from comfy_server import ComfyServer
+from dev import PACKS
+from host import ROOT, comfyui
+from playwright.sync_api import Browser, ConsoleMessage, Page, sync_playwright
+
+SCREENSHOTS = ROOT / "screenshots"
+PACK = next(name for name, folder in PACKS.items() if folder == ROOT)
+MODES = {"classic": False, "nodes2": True}  # the values of Comfy.VueNodes.Enabled
+
+# What the frontend says of itself on an empty user folder. Whatever else it says fails the test.
+HOST_NOISE = [
+    r"Failed to load resource: .* 404 .*/(user\.css|userdata\b.*)$",
+    r"legacy queue/history menu is deprecated",
+    r"ComfyApp graph accessed before initialization",
+    r"ComfyApp\.open_maskeditor is deprecated",
+    r"violates the (document's|following) Content Security Policy",  # the default workflow's models
+]
+
+
+@pytest.fixture(scope="session")
+def browser_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ComfyServer]:
+    base = tmp_path_factory.mktemp("browser")
+    args = ["--cpu", "--disable-api-nodes", "--preview-method", "auto"]
+    with ComfyServer(comfyui(), base, PACKS, args=args, env={"OMP_NUM_THREADS": "1"}) as server:
+        server.post("/settings", {"Comfy.TutorialCompleted": True, "Comfy.Workflow.Persist": False})
+        yield server
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """Not for the session: Playwright's event loop would stand in the way of tests that start their own."""
+    with sync_playwright() as playwright:
+        found = find_browser() or Path(playwright.chromium.executable_path)
+        if not found.is_file():
+            reason = "no Chromium or Chrome: run 'python scripts/dev.py setup --browser', or set CHROMIUM_PATH"
+            (pytest.fail if os.environ.get("CI") else pytest.skip)(reason)
+        args = ["--disable-background-networking", "--disable-component-update", "--disable-sync"]
+        args += ["--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"]
+        if hasattr(os, "geteuid") and os.geteuid() == 0:
+            args.append("--no-sandbox")
+        browser = playwright.chromium.launch(executable_path=str(found), args=args)
+        yield browser
+        browser.close()
+
+
+@dataclass
+class Frontend:
+    """A page with the frontend and an empty graph. `js` runs there; `app` is its own."""
+
+    page: Page
+    server: ComfyServer
+    nodes2: bool
+    name: str
+    said: list[str] = field(default_factory=list)
+
+    def js(self, code: str, arg: Any = None) -> Any:
+        return self.page.evaluate(code, arg)
+
+    def add(self, kind: str, x: float = 0, y: float = 0) -> int:
+        """A new node at a place on the canvas; returns its id."""
+        code = """([kind, x, y]) => {
+            const node = LiteGraph.createNode(kind);
+            node.pos = [x, y];
+            app.canvas.graph.add(node);
+            return node.id;
+        }"""
+        return int(self.js(code, [kind, x, y]))
+
+    def connect(self, source: int, node: int, name: str) -> None:
+        """Links a node's first output to another's input, as a script would."""
+        code = """([source, node, name]) => {
+            const target = app.canvas.graph.getNodeById(node);
+            const slot = target.inputs.findIndex((input) => input.name === name);
+            app.canvas.graph.getNodeById(source).connect(0, target, slot);
+        }"""
+        self.js(code, [source, node, name])
+
+    def disconnect(self, node: int, name: str) -> None:
+        self.js("([node, name]) => app.canvas.graph.getNodeById(node).disconnectInput(name)", [node, name])
+
+    def inputs(self, node: int) -> dict[str, int | None]:
+        """Name of each input, in order, and the id of the node that it gets its value from.
+
+        Every end of every link in the graph is looked at, too: AssertionError if they do not agree.
+        """
+        code = """(node) => {
+            const graph = app.canvas.graph, wrong = [];
+            for (const link of graph.links.values()) {
+                const source = graph.getNodeById(link.origin_id), target = graph.getNodeById(link.target_id);
+                if (source && !source.outputs[link.origin_slot].links.includes(link.id)) wrong.push(["origin", link]);
+                if (target && target.inputs[link.target_slot]?.link !== link.id) wrong.push(["target", link]);
+            }
+            const inputs = graph.getNodeById(node).inputs;
+            const from = (link) => (link == null ? null : Number(graph.links.get(link).origin_id));
+            return [wrong, inputs.map(({ name, link }) => [name, from(link)])];
+        }"""
+        wrong, inputs = self.js(code, node)
+        assert not wrong, wrong
+        return dict(inputs)
+
+    def widgets(self, node: int) -> dict[str, Any]:
+        code = "(node) => app.canvas.graph.getNodeById(node).widgets.map(({ name, value }) => [name, value])"
+        return dict(self.js(code, node))
+
+    def save(self) -> dict[str, Any]:
+        """The workflow as a file holds it."""
+        return dict(self.js("() => JSON.parse(JSON.stringify(app.rootGraph.serialize()))"))
+
+    def load(self, workflow: dict[str, Any]) -> None:
+        self.js("(workflow) => app.loadGraphData(workflow)", workflow)
+        self.settle()
+
+    def settle(self) -> None:
+        """Waits until what was changed is drawn, and noted in the undo history."""
+        self.js(
+            """async () => {
+                for (let i = 0; i < 4; i++) await new Promise(requestAnimationFrame);
+            }"""
+        )
+
+    def center(self, x: float, y: float, scale: float = 1.0) -> None:
+        """Shows a place of the canvas in the middle of the page."""
+        code = """([x, y, scale]) => {
+            const { ds, canvas } = app.canvas;
+            ds.scale = scale;
+            ds.offset = [canvas.clientWidth / 2 / scale - x, canvas.clientHeight / 2 / scale - y];
+            app.canvas.setDirty(true, true);
+        }"""
+        self.js(code, [x, y, scale])
+        self.settle()
+
+    def place(self, node: int, slot: int, output: bool = False) -> tuple[float, float]:
+        """Where a slot's dot is on the page."""
+        key = f"{node}-{'out' if output else 'in'}-{slot}"
+        if self.nodes2:
+            dot = self.page.locator(f'[data-slot-key="{key}"]').bounding_box()
+            assert dot, key
+            return dot["x"] + dot["width"] / 2, dot["y"] + dot["height"] / 2
+        code = """([node, slot, output]) => {
+            const one = app.canvas.graph.getNodeById(node), { canvas } = app.canvas;
+            const [x, y] = app.canvas.convertOffsetToCanvas(output ? one.getOutputPos(slot) : one.getInputPos(slot));
+            const { left, top } = canvas.getBoundingClientRect();
+            return [left + x, top + y];
+        }"""
+        x, y = self.js(code, [node, slot, output])
+        return x, y
+
+    def drag(self, start: tuple[float, float], end: tuple[float, float]) -> None:
+        mouse = self.page.mouse
+        mouse.move(*start)
+        mouse.down()
+        mouse.move((start[0] + end[0]) / 2, (start[1] + end[1]) / 2, steps=4)
+        mouse.move(*end, steps=4)
+        self.settle()
+        mouse.up()
+        self.settle()
+
+    def screenshot(self, what: str = "") -> None:
+        self.settle()
+        SCREENSHOTS.mkdir(exist_ok=True)
+        self.page.screenshot(path=SCREENSHOTS / f"{self.name}{what and '-' + what}.png")
+
+    def check_console(self) -> None:
+        assert [text for text in self.said if not any(re.search(noise, text) for noise in HOST_NOISE)] == []
+
+
+def open_frontend(page: Page, server: ComfyServer, nodes2: bool, name: str) -> Frontend:
+    """The frontend in a new page, once it is up, with all that it says from the start."""
+    frontend = Frontend(page, server, nodes2, name)
+
+    def note(message: ConsoleMessage) -> None:
+        if message.type in ("error", "warning"):
+            frontend.said.append(f"{message.type}: {message.text} {message.location['url']}")
+
+    page.on("console", note)
+    page.on("pageerror", lambda error: frontend.said.append(f"uncaught: {error.stack or error}"))
+    server.post("/settings", {"Comfy.VueNodes.Enabled": nodes2})
+    page.goto(server.address)
+    page.wait_for_function(
+        "() => window.app?.vueAppReady && app.graph && app.extensionManager?.workflow.activeWorkflow?.changeTracker"
+    )
+    frontend.js("() => app.loadGraphData({ last_node_id: 0, last_link_id: 0, nodes: [], links: [], version: 0.4 })")
+    frontend.center(300, 200)
+    return frontend
+
+
+@pytest.fixture(params=MODES)
+def frontend(request: pytest.FixtureRequest, browser: Browser, browser_server: ComfyServer) -> Iterator[Frontend]:
+    name = re.sub(r"\W+", "-", request.node.name).strip("-")
+    context = browser.new_context(viewport={"width": 1400, "height": 900})
+    opened = open_frontend(context.new_page(), browser_server, MODES[request.param], name)
+    yield opened
+    opened.screenshot("end")
+    opened.check_console()
+    context.close()

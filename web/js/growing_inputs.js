@@ -1,0 +1,68 @@
+// Numbered inputs of which a node shows as many as it has links, and a free one.
+import { chain, pauseHistory } from "./host.js";
+
+/** @param {Slot} slot */
+const isLinked = (slot) => slot.link != null || !!slot._floatingLinks?.size;
+
+/**
+ * From now on `node` shows its links to the inputs `prefix`1, 2, ... without gaps, and one free input behind them, up
+ * to the number that the server declares. Further links, of a workflow from elsewhere, are kept.
+ *
+ * Nothing is removed at once: what puts a link elsewhere disconnects first, and who connects by name or index (an API
+ * prompt, a paste, the unpacking of a subgraph) counts on the inputs that the node was made with.
+ *
+ * @param {GraphNode} node just made, with all declared inputs
+ * @param {string} prefix
+ */
+export function growInputs(node, prefix) {
+    const numbered = new RegExp(`^${prefix}\\d+$`);
+    const declared = node.inputs
+        .filter(({ name }) => numbered.test(name))
+        .map(({ name, type, shape, localized_name }) => ({ name, type, shape, localized_name }));
+
+    const name = (/** @type {number} */ index) => `${prefix}${index + 1}`;
+
+    function fit() {
+        const slots = node.inputs.filter(({ name }) => numbered.test(name));
+        const links = slots.filter(isLinked).length;
+        const wanted = links < declared.length ? links + 1 : links;
+        const last = slots.at(-1);
+        const kept = slots.filter((slot) => isLinked(slot) || (slot === last && wanted > links));
+        const inOrder = kept.every((slot, index) => slot.name === name(index));
+        if (kept.length === slots.length && kept.length === wanted && inOrder) return;
+
+        const wasTight = node.size[1] <= node.computeSize()[1];
+        for (const slot of slots) {
+            if (!kept.includes(slot)) node.removeInput(node.inputs.indexOf(slot));
+        }
+        for (const [index, slot] of kept.entries()) {
+            const { shape, localized_name } = declared[index] ?? { shape: slot.shape, localized_name: name(index) };
+            Object.assign(slot, { name: name(index), shape, localized_name });
+            for (const link of slot._floatingLinks ?? []) link.target_slot = node.inputs.indexOf(slot);
+        }
+        const next = kept.length < wanted && declared[kept.length];
+        if (next) node.addInput(next.name, next.type, { shape: next.shape, localized_name: next.localized_name });
+        if (wasTight) node.setSize([node.size[0], node.computeSize()[1]]);
+        node.setDirtyCanvas(true, true);
+    }
+
+    let waiting = false;
+    function fitSoon() {
+        if (waiting) return;
+        waiting = true;
+        const resume = pauseHistory();
+        queueMicrotask(() => {
+            waiting = false;
+            try {
+                fit();
+            } finally {
+                resume();
+            }
+        });
+    }
+
+    chain(node, "onConnectionsChange", fitSoon);
+    // A workflow that was loaded is measured before the microtask.
+    chain(node, "onAfterGraphConfigured", fit);
+    fitSoon();
+}
