@@ -36,6 +36,8 @@ def _patcher(model: BaseModel, seed: int) -> ModelPatcher:
                 weight.copy_(values * weight[0].numel() ** -0.5)
             else:
                 weight.copy_(values * 0.1 + (0.0 if name.endswith("bias") else 1.0))
+        if isinstance(table := getattr(model.diffusion_model, "pos_embed", None), torch.Tensor):
+            table.copy_(torch.randn(table.shape, generator=generator))  # SD3's comes from the file, too
     return ModelPatcher(
         model, load_device=comfy.model_management.get_torch_device(), offload_device=torch.device("cpu")
     )
