@@ -2,7 +2,7 @@
 
     pytest_plugins = ["browser_use"]
 
-One server for all of them, one browser for each module, one page for each test and each kind of canvas.
+One server for all of them; for each module one browser, with a page for each kind of canvas.
 """
 
 from __future__ import annotations
@@ -40,7 +40,12 @@ def browser_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ComfySe
     base = tmp_path_factory.mktemp("browser")
     args = ["--cpu", "--disable-api-nodes", "--preview-method", "auto"]
     with ComfyServer(comfyui(), base, PACKS, args=args, env={"OMP_NUM_THREADS": "1"}) as server:
-        server.post("/settings", {"Comfy.TutorialCompleted": True, "Comfy.Workflow.Persist": False})
+        settings = {
+            "Comfy.TutorialCompleted": True,
+            "Comfy.Workflow.Persist": False,
+            "Comfy.LinkRelease.Action": "no action",  # a link that is dropped is gone, without a menu
+        }
+        server.post("/settings", settings)
         yield server
 
 
@@ -68,7 +73,7 @@ class Frontend:
     page: Page
     server: ComfyServer
     nodes2: bool
-    name: str
+    name: str = ""  # of its screenshots
     said: list[str] = field(default_factory=list)
 
     def js(self, code: str, arg: Any = None) -> Any:
@@ -119,6 +124,37 @@ class Frontend:
     def widgets(self, node: int) -> dict[str, Any]:
         code = "(node) => app.canvas.graph.getNodeById(node).widgets.map(({ name, value }) => [name, value])"
         return dict(self.js(code, node))
+
+    def nodes(self, kind: str) -> list[int]:
+        """The ids of the nodes of this type in the graph that is shown, in the order in which they were added."""
+        code = "(kind) => app.canvas.graph.nodes.filter((node) => node.type === kind).map(({ id }) => Number(id))"
+        return list(self.js(code, kind))
+
+    def size(self, node: int) -> list[float]:
+        self.settle()
+        return list(self.js("(node) => [...app.canvas.graph.getNodeById(node).size]", node))
+
+    def select(self, *nodes: int) -> None:
+        self.js("(ids) => app.canvas.selectItems(ids.map((id) => app.canvas.graph.getNodeById(id)))", nodes)
+
+    def command(self, name: str) -> None:
+        """Runs a command of the frontend's menus."""
+        self.js("(name) => app.extensionManager.command.execute(name)", name)
+        self.settle()
+
+    def enter(self, node: int) -> None:
+        """Shows the inside of a subgraph."""
+        code = """(id) => {
+            const node = app.canvas.graph.getNodeById(id);
+            app.canvas.openSubgraph(node.subgraph, node);
+        }"""
+        self.js(code, node)
+        self.settle()
+
+    def leave(self) -> None:
+        """Shows the outermost graph again."""
+        self.js("() => app.canvas.setGraph(app.rootGraph)")
+        self.settle()
 
     def save(self) -> dict[str, Any]:
         """The workflow as a file holds it."""
@@ -179,12 +215,13 @@ class Frontend:
         self.page.screenshot(path=SCREENSHOTS / f"{self.name}{what and '-' + what}.png")
 
     def check_console(self) -> None:
-        assert [text for text in self.said if not any(re.search(noise, text) for noise in HOST_NOISE)] == []
+        said, self.said = self.said, []
+        assert [text for text in said if not any(re.search(noise, text) for noise in HOST_NOISE)] == []
 
 
-def open_frontend(page: Page, server: ComfyServer, nodes2: bool, name: str) -> Frontend:
+def open_frontend(page: Page, server: ComfyServer, nodes2: bool) -> Frontend:
     """The frontend in a new page, once it is up, with all that it says from the start."""
-    frontend = Frontend(page, server, nodes2, name)
+    frontend = Frontend(page, server, nodes2)
 
     def note(message: ConsoleMessage) -> None:
         if message.type in ("error", "warning"):
@@ -197,17 +234,24 @@ def open_frontend(page: Page, server: ComfyServer, nodes2: bool, name: str) -> F
     page.wait_for_function(
         "() => window.app?.vueAppReady && app.graph && app.extensionManager?.workflow.activeWorkflow?.changeTracker"
     )
-    frontend.js("() => app.loadGraphData({ last_node_id: 0, last_link_id: 0, nodes: [], links: [], version: 0.4 })")
-    frontend.center(300, 200)
     return frontend
 
 
-@pytest.fixture(params=MODES)
-def frontend(request: pytest.FixtureRequest, browser: Browser, browser_server: ComfyServer) -> Iterator[Frontend]:
-    name = re.sub(r"\W+", "-", request.node.name).strip("-")
+@pytest.fixture(scope="module", params=MODES)
+def opened(request: pytest.FixtureRequest, browser: Browser, browser_server: ComfyServer) -> Iterator[Frontend]:
+    """The page of all tests of a module, one for each kind of canvas."""
     context = browser.new_context(viewport={"width": 1400, "height": 900})
-    opened = open_frontend(context.new_page(), browser_server, MODES[request.param], name)
+    yield open_frontend(context.new_page(), browser_server, MODES[request.param])
+    context.close()
+
+
+@pytest.fixture
+def frontend(request: pytest.FixtureRequest, opened: Frontend) -> Iterator[Frontend]:
+    """An empty graph. The test fails if anything is said in the console."""
+    opened.name = re.sub(r"\W+", "-", request.node.name).strip("-")
+    opened.page.keyboard.press("Escape")  # what a failed test has left open
+    opened.load({"last_node_id": 0, "last_link_id": 0, "nodes": [], "links": [], "version": 0.4})
+    opened.center(300, 200)
     yield opened
     opened.screenshot("end")
     opened.check_console()
-    context.close()

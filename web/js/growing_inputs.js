@@ -22,7 +22,10 @@ export function growInputs(node, prefix) {
 
     const name = (/** @type {number} */ index) => `${prefix}${index + 1}`;
 
+    let hasSavedSize = false;
     function fit() {
+        const keepsSize = hasSavedSize;
+        hasSavedSize = false;
         const slots = node.inputs.filter(({ name }) => numbered.test(name));
         const links = slots.filter(isLinked).length;
         const wanted = links < declared.length ? links + 1 : links;
@@ -31,7 +34,7 @@ export function growInputs(node, prefix) {
         const inOrder = kept.every((slot, index) => slot.name === name(index));
         if (kept.length === slots.length && kept.length === wanted && inOrder) return;
 
-        const wasTight = node.size[1] <= node.computeSize()[1];
+        const room = node.size[1] - node.computeSize()[1];
         for (const slot of slots) {
             if (!kept.includes(slot)) node.removeInput(node.inputs.indexOf(slot));
         }
@@ -42,7 +45,7 @@ export function growInputs(node, prefix) {
         }
         const next = kept.length < wanted && declared[kept.length];
         if (next) node.addInput(next.name, next.type, { shape: next.shape, localized_name: next.localized_name });
-        if (wasTight) node.setSize([node.size[0], node.computeSize()[1]]);
+        if (!keepsSize) node.setSize([node.size[0], node.computeSize()[1] + Math.max(room, 0)]);
         node.setDirtyCanvas(true, true);
     }
 
@@ -62,7 +65,9 @@ export function growInputs(node, prefix) {
     }
 
     chain(node, "onConnectionsChange", fitSoon);
-    // A workflow that was loaded is measured before the microtask.
+    // A saved size is one with the saved inputs, and the node has all declared ones for now.
+    chain(node, "onConfigure", () => (hasSavedSize = true));
+    // The nodes of a workflow are measured before the microtask.
     chain(node, "onAfterGraphConfigured", fit);
     fitSoon();
 }

@@ -5,7 +5,7 @@ import { app } from "../../../scripts/app.js";
  * Calls `also` after the node's own callback of this name, whose result stays.
  *
  * @param {GraphNode} node
- * @param {"onConnectionsChange" | "onAfterGraphConfigured"} name
+ * @param {"onConfigure" | "onConnectionsChange" | "onAfterGraphConfigured"} name
  * @param {() => void} also
  */
 export function chain(node, name, also) {
