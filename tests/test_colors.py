@@ -158,6 +158,30 @@ def test_a_gradient_beside_named_colours_is_the_bases():
     assert torch.equal(mask, want)
 
 
+def test_a_wide_edge_is_shared_in_the_middle():
+    row = torch.cat([torch.ones(50), torch.linspace(1, 0, 26)[1:-1], torch.zeros(50)])  # 24 pixels, 10 levels each
+    picture = torch.stack([torch.ones_like(row), row, row], -1).repeat(32, 1, 1)  # white to red
+    (mask,) = colors.masks(picture, [RED], 8, "node", fill=False)
+    assert abs(float(mask.sum()) / 32 - 62) <= 2
+
+
+def test_a_speck_in_a_region_is_filled_or_left_to_the_base():
+    picture = torch.ones(100, 100, 3)
+    picture[:, :60] = torch.tensor([1.0, 0.0, 0.0])
+    picture[10:16, 10:16] = torch.tensor([0.0, 0.0, 1.0])
+    red, white = colors.masks(picture, [RED, WHITE], 24, "node", fill=True)
+    assert float(red.sum()) == 6000 and float(white.sum()) == 4000
+    (red,) = colors.masks(picture, [RED], 24, "node", fill=False)
+    assert float(red.sum()) == 6000 - 36 and float(red[10:16, 10:16].sum()) == 0
+
+
+def test_auto_leaves_no_pixel_however_far_from_a_colour():
+    picture = torch.ones(256, 256, 3)
+    picture[:, :200] = torch.rand(256, 200, 3, generator=torch.Generator().manual_seed(0))
+    masks = colors.masks(picture, [WHITE, BLACK], 8, "node", fill=True)
+    assert bool((masks.sum(0) == 1).all()) and float(masks[1].sum()) > 0
+
+
 def test_a_speck_is_no_colour_of_its_own_but_may_be_named():
     picture = torch.ones(100, 100, 3)
     picture[10:16, 10:16] = torch.tensor([0.0, 0.0, 1.0])  # 0.36 %

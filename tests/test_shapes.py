@@ -74,6 +74,14 @@ def test_color_mask_takes_the_colours_in_their_order(colors):
     assert torch.equal(masks, torch.cat([mask_of(RED), mask_of(BLUE)]))
 
 
+def test_color_mask_fills_specks_with_auto_and_leaves_them_to_the_base_else():
+    image = painted()
+    image[:, 20:24, 30:34] = 0
+    assert torch.equal(color_mask(image=image)[1], color_mask()[1])
+    listed = color_mask(image=image, colors="red")[1]
+    assert float((mask_of(RED) - listed).sum()) == 16 == float((mask_of(RED) - listed)[0, 20:24, 30:34].sum())
+
+
 def test_color_mask_uses_its_tolerance():
     image = painted()
     image[:, 0:64] *= 0.92  # 20 of 255 levels
