@@ -326,11 +326,18 @@ def test_out_of_memory(place, call, engine, client, server_goes_on):
     assert b"Got an OOM, unloading all loaded models." in client.server.log.read_bytes()[before:]
 
 
-@pytest.mark.xfail(strict=False, reason="NaN check is being built")
-@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize(
+    "engine",
+    [
+        pytest.param(engine, marks=pytest.mark.xfail(strict=False, reason="stepwise does not look for NaN yet"))
+        if engine == "stepwise"
+        else engine
+        for engine in ENGINES
+    ],
+)
 @pytest.mark.parametrize("place", ["base", "b"])
 def test_nan_from_the_model(place, engine, client, server_goes_on):
-    """Instead of a black picture, an error that names who answered it and the step."""
+    """Instead of a black picture, an error that names who answered it and the step, counted from 1."""
     build, kind = ENGINES[engine]
     scene = build(next(SEEDS))
     faulty_model(place, "NaN", call=4)(scene)
@@ -338,10 +345,8 @@ def test_nan_from_the_model(place, engine, client, server_goes_on):
     assert details["node_id"] == scene.only(kind) and details["exception_type"] == "ValueError"
     message = details["exception_message"].strip()
     who = {"base": "the base", "b": "region 2"}[place]
-    assert "NaN" in message and re.search(rf"\b{who}\b", message)
-    first = BASE_ONLY if place == "b" and kind == "RegionalSampler" else 0
-    (step,) = re.findall(r"\bstep (\d+)", message)
-    assert int(step) in (first + 3, first + 4)  # counted from 0 or from 1
+    step = 4 + (BASE_ONLY if place == "b" and kind == "RegionalSampler" else 0)
+    assert re.search(rf"\b{who}\b.* NaN .*\bstep {step} of {STEPS}\b", message), message
 
 
 # Size and number
@@ -513,12 +518,9 @@ WRONG = (
     "nan",
     True,
     -1,
-    0,
     0.5,
-    1e-9,
     1e308,
     math.inf,
-    math.nan,
     2**63,
     -(10**30),
     [],
@@ -530,13 +532,21 @@ WRONG = (
 
 
 def small(build):
-    """The builder's prompt at 64 x 40 pixels with 2 steps; only MaskGrid needs the size that its tiles have."""
+    """The builder's prompt at 64 x 40 pixels with 2 steps; MaskGrid keeps the size that its tiles have."""
     scene = build(next(SEEDS))
     if not any(node["class_type"] == "MaskToImage" for node in scene.prompt.values()):
         scene.inputs("EmptyLatentImage").update(width=64, height=40)
-    for node in scene.prompt.values():
-        node["inputs"] |= {"steps": 2} if "steps" in node["inputs"] else {}
+    for node in list(scene.prompt.values()):
+        if "steps" in node["inputs"]:
+            node["inputs"]["steps"] = 2
+        if node["class_type"] == "VAEDecode":
+            scene.add("RegionalTestingFinite", samples=node["inputs"]["samples"])
     return scene
+
+
+def declared(node):
+    inputs = NODE_CLASS_MAPPINGS[node["class_type"]].INPUT_TYPES()
+    return {**inputs["required"], **inputs.get("optional", {})}
 
 
 @st.composite
@@ -546,37 +556,46 @@ def spoiled_prompts(draw):
     for _ in range(draw(st.integers(1, 3))):
         ours = sorted(name for name, node in scene.prompt.items() if node["class_type"] in NODE_CLASS_MAPPINGS)
         node = scene.prompt[draw(st.sampled_from(ours))]
-        kind, inputs = NODE_CLASS_MAPPINGS[node["class_type"]], node["inputs"]
-        declared = {**kind.INPUT_TYPES()["required"], **kind.INPUT_TYPES().get("optional", {})}
-        name = draw(st.sampled_from(sorted(declared)))
-        options = declared[name][1]
-        # 10000 steps are valid, and take their time: they have a test of their own
-        ends = [options[end] for end in ("min", "max") if end in options and name != "steps"]
-        choices = [*declared[name][0]] if isinstance(declared[name][0], list) else []
-        link = st.tuples(st.sampled_from(sorted(scene.prompt)), st.integers(-1, 8)).map(list)
-        how = draw(st.sampled_from(["missing", "wrong", "link", "extreme", "extreme"]))
-        if how == "missing":
-            inputs.pop(name, None)
-        elif how == "extreme" and (ends or choices):
-            inputs[name] = draw(st.sampled_from([*ends, *choices]))
+        name = draw(st.sampled_from(sorted(declared(node))))
+        kind, options = declared(node)[name]
+        if isinstance(kind, list):
+            extremes = kind
+        elif kind == "BOOLEAN":
+            extremes = [False, True]
         else:
-            inputs[name] = draw(st.sampled_from(WRONG) if how == "wrong" else link)
+            # 10000 steps are valid, and take their time: they have a test of their own
+            extremes = [options[end] for end in ("min", "max") if end in options and name != "steps"]
+        link = st.tuples(st.sampled_from(sorted(scene.prompt)), st.integers(-1, 8)).map(list)
+        how = draw(st.sampled_from(["missing", "wrong", "link", *["extreme"] * 7]))
+        if how == "missing":
+            node["inputs"].pop(name, None)
+        elif how == "extreme" and extremes:
+            node["inputs"][name] = draw(st.sampled_from(extremes))
+        else:
+            node["inputs"][name] = draw(st.sampled_from(WRONG) if how == "wrong" else link)
     return scene
 
 
-@settings(max_examples=150, derandomize=True, deadline=None, suppress_health_check=list(HealthCheck), database=None)
+@settings(max_examples=250, derandomize=True, deadline=None, suppress_health_check=list(HealthCheck), database=None)
 @given(scene=spoiled_prompts())
 def test_spoiled_prompts(scene, server):
     """Each is refused with HTTP 400 or by one sentence of the node, or it samples a picture; the server lives on."""
+    assert_sampled_or_refused(scene, server)
+
+
+def assert_sampled_or_refused(scene, server):
     client = Client(server)
     try:
-        pictures = client.run(scene).pictures
+        run = client.run(scene)
     except PromptRejected as refused:
         assert refused.reply["error"] or refused.reply["node_errors"]
     except ExecutionFailed as failed:
         assert_clear(failed.details)
     else:
-        assert pictures
+        assert run.pictures
+        assert [data["output"]["finite"] for data in run.of("executed") if "finite" in (data["output"] or {})] == [
+            [True]
+        ]
     assert server.running
 
 
@@ -586,3 +605,51 @@ def assert_clear(details):
     assert details["node_type"] in NODE_CLASS_MAPPINGS, details
     assert details["exception_type"] in ("TypeError", "ValueError"), message
     assert "\n" not in message and message.endswith(".") and not re.search(r"Traceback|File \"|\.py", message), message
+
+
+FLOATS = [
+    (build, node["class_type"], name)
+    for build in BUILDERS[:-1]
+    for node in build(0).prompt.values()
+    if node["class_type"] in NODE_CLASS_MAPPINGS
+    for name, (kind, *_) in declared(node).items()
+    if kind == "FLOAT"
+]
+
+
+@pytest.mark.xfail(strict=False, reason="widgets are not looked at for NaN yet")
+@pytest.mark.parametrize(("build", "node", "name"), list(dict.fromkeys(FLOATS)))
+def test_a_widget_that_is_nan(build, node, name, client):
+    """The server lets it pass: no comparison with min and max fails."""
+    scene = small(build)
+    for one in scene.prompt.values():
+        if one["class_type"] == node:
+            one["inputs"][name] = math.nan
+    assert_sampled_or_refused(scene, client.server)
+
+
+@pytest.mark.parametrize("build", BUILDERS[:-2], ids=lambda build: build.__name__)
+def test_ten_thousand_steps_can_be_interrupted(build, client, server_goes_on):
+    scene, sent = small(build), []
+    for node in scene.prompt.values():
+        if "steps" in node["inputs"]:
+            node["inputs"]["steps"] = 10000
+
+    def interrupt(event):
+        if event.kind == "progress" and not sent:
+            sent.append(client.server.interrupt())
+
+    with pytest.raises(Interrupted):
+        client.run(scene, interrupt)
+
+
+@pytest.mark.xfail(run=False, reason="a schedule of 2,000,000,000 steps is not refused yet and takes all memory")
+@pytest.mark.parametrize(
+    "build", [regional_sampler, two_advanced_samplers, two_samplers], ids=lambda build: build.__name__
+)
+def test_a_schedule_without_end_is_refused(build, client, server_goes_on):
+    scene = small(build)
+    for node in scene.prompt.values():
+        if "denoise" in node["inputs"]:
+            node["inputs"]["denoise"] = 1e-9
+    assert_clear(failure_of(scene, client))

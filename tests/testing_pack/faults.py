@@ -201,4 +201,25 @@ class RegionalTestingThreads(_Anew):
         return {"ui": {"threads": sorted(thread.name for thread in threading.enumerate())}}
 
 
-NODES = (RegionalTestingFaultyModel, RegionalTestingFaultySampler, RegionalTestingFaultyHook, RegionalTestingThreads)
+class RegionalTestingFinite:
+    CATEGORY = "regional/testing"
+    DESCRIPTION = "Whether all numbers of a latent are numbers, which its picture would not show."
+    RETURN_TYPES = ()
+    OUTPUT_NODE = True
+    FUNCTION = "look"
+
+    @classmethod
+    def INPUT_TYPES(cls):
+        return {"required": {"samples": ("LATENT", {"tooltip": "The latent."})}}
+
+    def look(self, samples):
+        return {"ui": {"finite": [bool(torch.isfinite(samples["samples"]).all())]}}
+
+
+NODES = (
+    RegionalTestingFaultyModel,
+    RegionalTestingFaultySampler,
+    RegionalTestingFaultyHook,
+    RegionalTestingThreads,
+    RegionalTestingFinite,
+)
