@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import re
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -163,6 +164,47 @@ class Frontend:
     def load(self, workflow: dict[str, Any]) -> None:
         self.js("(workflow) => app.loadGraphData(workflow)", workflow)
         self.settle()
+
+    def load_prompt(self, prompt: dict[str, Any]) -> None:
+        """Opens an API prompt, as a dropped file of one is."""
+        self.js("(prompt) => app.loadApiJson(prompt, 'prompt')", prompt)
+        self.settle()
+
+    def set(self, node: int, name: str, value: Any) -> None:
+        """Gives a widget a value, as a script would."""
+        code = """([node, name, value]) => {
+            const widget = app.canvas.graph.getNodeById(node).widgets.find((one) => one.name === name);
+            widget.value = value;
+            widget.callback?.(value);
+        }"""
+        self.js(code, [node, name, value])
+
+    def setting(self, name: str, value: Any) -> None:
+        self.js("([name, value]) => app.extensionManager.setting.set(name, value)", [name, value])
+
+    def queue(self, only: list[int] | None = None) -> dict[str, Any]:
+        """Queues the graph, or what these nodes need of it; returns the API prompt that the server got."""
+        prompt, _ = self._queue(only)
+        return prompt
+
+    def _queue(self, only: list[int] | None = None) -> tuple[dict[str, Any], dict[str, Any]]:
+        code = "(ids) => app.queuePrompt(0, 1, ids ? { queueNodeIds: ids } : {})"
+        with self.page.expect_response("**/api/prompt") as response:
+            self.js(code, only and [str(node) for node in only])
+        self.settle()
+        return response.value.request.post_data_json["prompt"], response.value.json()
+
+    def run(self, timeout: float = 120.0) -> dict[str, Any]:
+        """Queues the graph, waits for its end and returns its history entry; AssertionError if it failed."""
+        _, reply = self._queue()
+        assert not reply.get("node_errors") and "prompt_id" in reply, reply
+        deadline = time.monotonic() + timeout
+        while not (entry := self.server.get(f"/history/{reply['prompt_id']}")):
+            assert time.monotonic() < deadline, self.server.log_tail()
+            time.sleep(0.2)
+        done: dict[str, Any] = entry[reply["prompt_id"]]
+        assert done["status"]["status_str"] == "success", done["status"]
+        return done
 
     def settle(self) -> None:
         """Waits until what was changed is drawn, and noted in the undo history."""

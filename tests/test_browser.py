@@ -1,6 +1,7 @@
 """The frontend's side of the pack, in a real browser: on the classic canvas and in Nodes 2.0."""
 
 import pytest
+from server_use import regional_sampler
 
 pytest_plugins = ["browser_use"]
 pytestmark = pytest.mark.server
@@ -134,3 +135,107 @@ def test_subgraphs(frontend, inside):
     heights = "(ids) => ids.map((id) => app.graph.getNodeById(id).pos[1])"
     tops = frontend.js(heights, list(came.values())[:3])
     assert tops == sorted(tops)  # still in the order in which they were
+
+
+def test_slots_of_workflows_and_prompts_from_elsewhere(frontend):
+    def workflow(numbers):
+        """As another pack saves it: linked inputs of these numbers, and what free ones it likes."""
+        inputs = [
+            {"name": f"regional_prompts{i}", "type": "REGIONAL_PROMPTS", "link": i if i in numbers else None}
+            for i in range(1, max(numbers) + 1)
+        ]
+        combine = {"id": 1000, "type": COMBINE, "pos": [400, 0], "size": [200, 20 * len(inputs)], "inputs": inputs}
+        output = [{"name": "REGIONAL_PROMPTS", "type": "REGIONAL_PROMPTS", "links": []}]
+        nodes = [{**combine, "outputs": output}]
+        nodes += [
+            {
+                "id": i,
+                "type": "RegionalPrompt",
+                "pos": [0, 20 * i],
+                "size": [200, 100],
+                "outputs": [{**output[0], "links": [i]}],
+            }
+            for i in numbers
+        ]
+        links = [[i, i, 0, 1000, i - 1, "REGIONAL_PROMPTS"] for i in numbers]
+        return {"last_node_id": 1000, "last_link_id": 1000, "nodes": nodes, "links": links, "version": 0.4}
+
+    for numbers in ([1], [1, 2, 3], [2, 5], list(range(1, 33)), list(range(1, 41))):
+        frontend.load(workflow(numbers))
+        assert frontend.inputs(1000) == shown(numbers)
+    frontend.screenshot("forty")
+
+    for numbers in ([1, 2], [2, 1], [7, 3, 32]):  # in the order in which they stand in the file
+        prompt = {str(i): {"class_type": "RegionalPrompt", "inputs": {}} for i in numbers}
+        links = {f"regional_prompts{i}": [str(i), 0] for i in numbers}
+        frontend.load_prompt({**prompt, "1000": {"class_type": COMBINE, "inputs": links}})
+        assert frontend.inputs(1000) == shown(sorted(numbers))
+        (sent,) = frontend.js(
+            """async () => {
+                const { output } = await app.graphToPrompt();
+                return Object.values(output).filter((node) => node.class_type === "CombineRegionalPrompts");
+            }"""
+        )
+        assert sent["inputs"] == {
+            name: [str(i), 0] for name, i in zip(names(len(numbers)), sorted(numbers), strict=True)
+        }
+
+
+TOP = 2**50  # of the host's own control_after_generate
+
+
+@pytest.fixture
+def sampler(frontend):
+    """The id of a RegionalSampler in a graph that runs; the server's queue is emptied in the end."""
+    scene = regional_sampler(seed=1, slow=0.01, steps=3)
+    frontend.load_prompt(scene.prompt)
+    frontend.set(int(scene.only("RegionalSampler")), "control_after_generate", "fixed")
+    yield int(scene.only("RegionalSampler"))
+    frontend.setting("Comfy.WidgetControlMode", "after")
+    frontend.server.post("/queue", {"clear": True})
+    frontend.server.interrupt()
+
+
+def test_second_seed(frontend, sampler):
+    for mode, value, after in [
+        ("ignore", 5, 5),
+        ("fixed", 5, 5),
+        ("seed+seed_2nd", 5, 5),
+        ("seed-seed_2nd", 5, 5),
+        ("increment", 5, 6),
+        ("increment", TOP, TOP),
+        ("decrement", 5, 4),
+        ("decrement", 0, 0),
+        ("randomize", 5, None),
+    ]:
+        frontend.set(sampler, "seed_2nd_mode", mode)
+        frontend.set(sampler, "seed_2nd", value)
+        sent = frontend.queue()[str(sampler)]["inputs"]
+        assert (sent["seed_2nd"], sent["seed_2nd_mode"]) == (value, mode)
+        now = frontend.widgets(sampler)
+        if after is None:
+            assert 0 <= now["seed_2nd"] <= TOP and now["seed_2nd"] != value and now["seed_2nd"] % 1 == 0
+        else:
+            assert now["seed_2nd"] == after
+        assert (now["seed"], now["seed_2nd_mode"]) == (1, mode)
+    assert frontend.queue()[str(sampler)]["inputs"]["seed_2nd"] == now["seed_2nd"]
+
+
+def test_second_seed_where_it_stays(frontend, sampler):
+    frontend.set(sampler, "seed_2nd_mode", "increment")
+    frontend.set(sampler, "seed_2nd", 5)
+    (save,) = frontend.nodes("SaveImage")
+    frontend.queue(only=[save])
+    assert frontend.widgets(sampler)["seed_2nd"] == 5
+    # "before": the first run has the value that is shown
+    frontend.setting("Comfy.WidgetControlMode", "before")
+    assert [frontend.queue()[str(sampler)]["inputs"]["seed_2nd"] for _ in range(3)] == [6, 7, 8]
+    frontend.load_prompt(regional_sampler(seed=1, steps=3, seed_2nd=5, seed_2nd_mode="increment").prompt)
+    (sampler,) = frontend.nodes("RegionalSampler")
+    assert [frontend.queue()[str(sampler)]["inputs"]["seed_2nd"] for _ in range(3)] == [5, 6, 7]
+    frontend.setting("Comfy.WidgetControlMode", "after")
+    # a linked one has its value from elsewhere
+    seed = frontend.add("PrimitiveInt")
+    frontend.connect(seed, sampler, "seed_2nd")
+    frontend.queue()
+    assert frontend.widgets(sampler)["seed_2nd"] == 7
