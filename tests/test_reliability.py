@@ -2,7 +2,11 @@
 
 import itertools
 import math
+import os
 import re
+import shutil
+import subprocess
+import sys
 import time
 
 import psutil
@@ -10,7 +14,7 @@ import pytest
 import torch
 from comfy_server import ComfyServer, ExecutionFailed, Interrupted, PromptRejected
 from dev import PACKS
-from host import comfyui
+from host import ROOT, comfyui
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pack import NODE_CLASS_MAPPINGS
@@ -653,3 +657,63 @@ def test_a_schedule_without_end_is_refused(build, client, server_goes_on):
         if "denoise" in node["inputs"]:
             node["inputs"]["denoise"] = 1e-9
     assert_clear(failure_of(scene, client))
+
+
+# No file, network or eval
+
+
+OFFENCES = """
+import os, pathlib, socket, subprocess, urllib.request
+
+def connect(): socket.create_connection(("127.0.0.1", 9), timeout=1)
+def listen(): socket.socket().bind(("127.0.0.1", 0))
+def look_up(): socket.getaddrinfo("localhost", 80)
+def fetch(): urllib.request.urlopen("http://127.0.0.1:9/", timeout=1)
+def read(): open(__file__).read()
+def read_by_path(): pathlib.Path(__file__).read_text()
+def write(): open(os.path.join(os.path.dirname(__file__), "made"), "w")
+def write_by_path(): pathlib.Path(__file__).with_name("made").write_text("made")
+def remove(): os.remove(__file__)
+def make_folder(): os.mkdir(os.path.join(os.path.dirname(__file__), "made"))
+def list_folder(): os.listdir(".")
+def run(): subprocess.run(["true"])
+def shell(): os.system("true")
+def evaluate(): eval("1 + 1")
+def execute(): exec("a = 1")
+def translate(): compile("1", "text", "eval")
+"""
+
+
+def tree(folder):
+    return {str(path.relative_to(folder)): path.read_bytes() if path.is_file() else None for path in folder.rglob("*")}
+
+
+def test_no_file_no_network_no_eval(tmp_path):
+    """Every sampler node runs with sockets blocked, on a read-only copy; what the pack might do instead is stopped."""
+    copy, offender = tmp_path / "pack", tmp_path / "offender.py"
+    copy.mkdir()
+    for entry in ROOT.iterdir():
+        if entry.name in ("__init__.py", "pyproject.toml"):
+            shutil.copy(entry, copy)
+        elif entry.name in ("masks", "samplers", "regional", "nodes", "web"):
+            shutil.copytree(entry, copy / entry.name, ignore=shutil.ignore_patterns("__pycache__"))
+    offender.write_text(OFFENCES, "utf-8")
+    for path in [copy, *copy.rglob("*")]:
+        path.chmod(path.stat().st_mode & ~0o222)
+    before = tree(tmp_path)
+    env = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1", "COMFYUI_PATH": str(comfyui())}
+    env["PYTHONPATH"] = str(ROOT / "tests")
+    command = [sys.executable, "-P", str(ROOT / "tests" / "sandbox.py"), str(copy), str(offender)]
+    run = subprocess.run(command, env=env, capture_output=True, text=True, timeout=240, cwd=tmp_path)
+    assert run.returncode == 0, run.stdout + run.stderr
+    lines = [line.split(" ", 1) for line in run.stdout.splitlines()]
+    assert {what.split(",")[0] for how, what in lines if how == "ran"} == {
+        "RegionalSampler",
+        "RegionalSamplerAdvanced",
+        "TwoAdvancedSamplersForMask",
+        "TwoSamplersForMask",
+        "MaskGrid N KSamplers Advanced",
+        "RegionalGuider",
+    }
+    assert [what.split(":")[0] for how, what in lines if how == "stopped"] == re.findall(r"def (\w+)", OFFENCES)
+    assert tree(tmp_path) == before
