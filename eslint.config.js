@@ -12,7 +12,10 @@ export default [
             eqeqeq: ["error", "always", { null: "ignore" }],
             "no-var": "error",
             "prefer-const": "error",
-            "no-extend-native": "error",
+            "no-restricted-properties": [
+                "error",
+                { property: "prototype", message: "Change the node that is ours, not the host's classes." },
+            ],
         },
     },
 ];

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,6 @@ from host import ROOT, comfyui
 from playwright.sync_api import Browser, ConsoleMessage, Page, sync_playwright
 
 SCREENSHOTS = ROOT / "screenshots"
-PACK = next(name for name, folder in PACKS.items() if folder == ROOT)
 MODES = {"classic": False, "nodes2": True}  # the values of Comfy.VueNodes.Enabled
 
 # What the frontend says of itself on an empty user folder. Whatever else it says fails the test.
@@ -79,6 +78,11 @@ class Frontend:
 
     def js(self, code: str, arg: Any = None) -> Any:
         return self.page.evaluate(code, arg)
+
+    def empty(self) -> None:
+        """A new workflow without nodes."""
+        self.load({"last_node_id": 0, "last_link_id": 0, "nodes": [], "links": [], "version": 0.4})
+        self.center(300, 200)
 
     def add(self, kind: str, x: float = 0, y: float = 0) -> int:
         """A new node at a place on the canvas; returns its id."""
@@ -279,12 +283,24 @@ def open_frontend(page: Page, server: ComfyServer, nodes2: bool) -> Frontend:
     return frontend
 
 
+@pytest.fixture(scope="module")
+def open_page(browser: Browser) -> Iterator[Callable[..., Frontend]]:
+    """`open_page(server, nodes2)`: the frontend in a page of its own, open until the module's end."""
+    contexts = []
+
+    def open_page(server: ComfyServer, nodes2: bool) -> Frontend:
+        contexts.append(browser.new_context(viewport={"width": 1400, "height": 900}))
+        return open_frontend(contexts[-1].new_page(), server, nodes2)
+
+    yield open_page
+    for context in contexts:
+        context.close()
+
+
 @pytest.fixture(scope="module", params=MODES)
-def opened(request: pytest.FixtureRequest, browser: Browser, browser_server: ComfyServer) -> Iterator[Frontend]:
+def opened(request: pytest.FixtureRequest, open_page: Callable[..., Frontend], browser_server: ComfyServer) -> Frontend:
     """The page of all tests of a module, one for each kind of canvas."""
-    context = browser.new_context(viewport={"width": 1400, "height": 900})
-    yield open_frontend(context.new_page(), browser_server, MODES[request.param])
-    context.close()
+    return open_page(browser_server, MODES[request.param])
 
 
 @pytest.fixture
@@ -292,8 +308,7 @@ def frontend(request: pytest.FixtureRequest, opened: Frontend) -> Iterator[Front
     """An empty graph. The test fails if anything is said in the console."""
     opened.name = re.sub(r"\W+", "-", request.node.name).strip("-")
     opened.page.keyboard.press("Escape")  # what a failed test has left open
-    opened.load({"last_node_id": 0, "last_link_id": 0, "nodes": [], "links": [], "version": 0.4})
-    opened.center(300, 200)
+    opened.empty()
     yield opened
     opened.screenshot("end")
     opened.check_console()
