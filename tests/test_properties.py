@@ -24,6 +24,7 @@ def examples(count):
     return settings(max_examples=count, derandomize=True, deadline=None, database=None, suppress_health_check=checks)
 
 
+seeds = st.integers(0, 2**64 - 2)  # with the largest one the host's own ancestral and SDE samplers overflow
 sizes = st.tuples(st.integers(1, 12), st.integers(1, 12))
 
 
@@ -104,7 +105,7 @@ def jobs(draw):
     if draw(st.booleans()):
         modes = st.sampled_from(["ignore", "fixed", "seed+seed_2nd", "seed-seed_2nd"])
         inputs |= {
-            "seed": draw(st.integers(0, 2**64 - 1)),
+            "seed": draw(seeds),
             "seed_2nd_mode": draw(modes),
             "base_only_steps": draw(st.integers(0, 8)),
             "denoise": draw(st.sampled_from([1.0, 0.7, 0.1])),
@@ -112,7 +113,7 @@ def jobs(draw):
         return regional_sampler, latent, base, regional, inputs
     start = draw(st.integers(0, inputs["steps"] - 1))
     inputs |= {
-        "noise_seed": draw(st.integers(0, 2**64 - 1)),
+        "noise_seed": draw(seeds),
         "add_noise": draw(st.booleans()),
         "start_at_step": start,
         "end_at_step": draw(st.sampled_from([start + 1, start + 2, 10000])),
