@@ -7,7 +7,7 @@ import torch
 
 from ..masks.convert import as_mask
 from ..samplers.guided import NO_NEGATIVE, Guidance
-from ..samplers.prompts import RegionalPromptObject, Variation
+from ..samplers.prompts import Presence, RegionalPromptObject, Variation
 from ..samplers.providers import FollowingSampler, check_step_sampler, kind_of
 from . import inputs
 
@@ -152,6 +152,44 @@ def _own_mask(mask: object, owner: str) -> torch.Tensor:
     return own[0] if len(own) == 1 else own
 
 
+def _percent(default: float, tooltip: str) -> inputs.Declaration:
+    return "FLOAT", {"default": default, "min": 0.0, "max": 1.0, "step": 0.01, "tooltip": tooltip}
+
+
+def _presence_inputs() -> dict[str, inputs.Declaration]:
+    """When and how much a region counts: the last optional inputs of the region nodes."""
+    return {
+        "start_percent": _percent(
+            0.0, "Where in the sampling progress (0..1) the region begins; before, its place is the base's. 0: at once."
+        ),
+        "end_percent": _percent(
+            1.0, "Where in the sampling progress (0..1) the region ends; after, its place is the base's. 1: never."
+        ),
+        "weight": _percent(
+            1.0, "How much the region counts against what is under it. 1: all; 0: nothing. Lockstep only."
+        ),
+        "denoise": _percent(
+            1.0,
+            "For image to image: how much of the input picture the region repaints. It keeps the picture until its "
+            "share of the schedule begins. 1: as much as the sampler's own denoise. Lockstep only.",
+        ),
+    }
+
+
+def presence(start_percent: float, end_percent: float, weight: float, denoise: float, owner: str) -> Presence:
+    """Raises ValueError for numbers outside 0..1 or a range that is empty."""
+    made = Presence(start_percent, end_percent, weight, denoise)
+    for name, value in vars(made).items():
+        if not 0.0 <= value <= 1.0:
+            raise ValueError(f"{owner}: {name} should be between 0 and 1, {value} came.")
+    if start_percent >= end_percent:
+        raise ValueError(
+            f"{owner}: start_percent {start_percent} is not before end_percent {end_percent}, so the region would "
+            "never paint; lower start_percent or raise end_percent."
+        )
+    return made
+
+
 class RegionalPrompt:
     CATEGORY = inputs.CATEGORY
     DESCRIPTION = "One region: where it is, and with which sampler (and so model, prompts and guidance) it is painted."
@@ -184,6 +222,7 @@ class RegionalPrompt:
                     ["linear", "slerp"],
                     {"tooltip": "How both noises are mixed: along a line, or along the circle between them."},
                 ),
+                **_presence_inputs(),
             },
         }
 
@@ -194,11 +233,16 @@ class RegionalPrompt:
         variation_seed: int = 0,
         variation_strength: float = 0.0,
         variation_method: str = "linear",
+        start_percent: float = 0.0,
+        end_percent: float = 1.0,
+        weight: float = 1.0,
+        denoise: float = 1.0,
     ) -> tuple[list[RegionalPromptObject]]:
         owner = type(self).__name__
         sampler = check_step_sampler(advanced_sampler, f"{owner}, advanced_sampler")
         variation = Variation(variation_seed, variation_strength, variation_method)
-        return ([RegionalPromptObject(_own_mask(mask, owner), sampler, variation)],)
+        when = presence(start_percent, end_percent, weight, denoise, owner)
+        return ([RegionalPromptObject(_own_mask(mask, owner), sampler, variation, when)],)
 
 
 class RegionalPromptFromConditioning:
@@ -216,15 +260,26 @@ class RegionalPromptFromConditioning:
                 "mask": _MASK,
                 **{name: _part(name) for name in ("model", "positive", "negative")},
                 "cfg": inputs.cfg(),
-            }
+            },
+            "optional": _presence_inputs(),
         }
 
     def make(
-        self, mask: Any, model: Any, positive: Any, negative: Any, cfg: float
+        self,
+        mask: Any,
+        model: Any,
+        positive: Any,
+        negative: Any,
+        cfg: float,
+        start_percent: float = 0.0,
+        end_percent: float = 1.0,
+        weight: float = 1.0,
+        denoise: float = 1.0,
     ) -> tuple[list[RegionalPromptObject]]:
         owner = type(self).__name__
         sampler = FollowingSampler(guidance(model, positive, negative, cfg, owner))
-        return ([RegionalPromptObject(_own_mask(mask, owner), sampler)],)
+        when = presence(start_percent, end_percent, weight, denoise, owner)
+        return ([RegionalPromptObject(_own_mask(mask, owner), sampler, presence=when)],)
 
 
 class CombineRegionalPrompts:

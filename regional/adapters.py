@@ -2,18 +2,22 @@
 
 A patched layer gives (W + dW) x = W x + dW x. So the base's weights stay loaded, and a forward hook on the layer adds
 dW x, by the host's own adapter, to the rows of those regions whose clone has the patch. Nothing is patched or unpatched
-between regions. Patches that are not additive in the forward pass cannot be routed.
+between regions. Patches that are not additive in the forward pass cannot be routed: the host's weight hooks put them on
+for their own rows, which are then evaluated apart.
 """
 
 import copy
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+import comfy.hooks
 import torch
 from comfy.weight_adapter import LoHaAdapter, LoKrAdapter, LoRAAdapter
 from comfy.weight_adapter.bypass import get_module_type_info
+
+from ..samplers.guided import Guidance
 
 # Adapters whose forward is W x + h(x), with the place of their DoRA scale, which makes them something else.
 _ADDITIVE = {LoRAAdapter: 4, LoHaAdapter: 7, LoKrAdapter: 8}
@@ -95,6 +99,55 @@ def delta(reference: Any, clone: Any, device: torch.device) -> Delta:
     return terms
 
 
+class ClonePatches(comfy.hooks.WeightHook):
+    """The host's weight hook with patches that a clone already holds, instead of a LoRA file's."""
+
+    def __init__(self, patches: Sequence[tuple[float, float, dict[Any, Any]]] = ()) -> None:
+        super().__init__(strength_model=1.0, strength_clip=0.0)
+        self._patches = patches
+
+    def add_hook_patches(self, model: Any, model_options: Any, target_dict: Any, registered: Any) -> bool:
+        for strength, strength_model, patches in self._patches:
+            model.add_hook_patches(self, patches, strength, strength_model)
+        registered.add(self)
+        return True
+
+    def clone(self) -> Any:
+        copied = super().clone()
+        copied._patches = self._patches
+        return copied
+
+
+def hooks(reference: Any, clone: Any) -> comfy.hooks.HookGroup:
+    """Hooks that patch the reference's weights as the clone's are.
+
+    Raises NotRoutable if the reference holds patches on which the clone's are not built.
+    """
+    # What stands at one place of the lists is put on in one go, and the places in their order.
+    layers: dict[tuple[int, float, float], dict[Any, Any]] = {}
+    for key in sorted(reference.patches.keys() | clone.patches.keys()):
+        ours, theirs = list(reference.patches.get(key, [])), list(clone.patches.get(key, []))
+        if not _same(ours, theirs[: len(ours)]):
+            raise NotRoutable("the base's model holds patches that its own does not")
+        for place, (strength, value, strength_model, offset, function) in enumerate(theirs[len(ours) :]):
+            layers.setdefault((place, strength, strength_model), {})[key, offset, function] = value
+    group = comfy.hooks.HookGroup()
+    group.add(ClonePatches([(layer[1], layer[2], layers[layer]) for layer in sorted(layers)]))
+    return group
+
+
+def with_hooks(guidance: Guidance, model: Any, group: comfy.hooks.HookGroup) -> Guidance:
+    """The guidance on another model, with the hooks on its conds, below those that they have."""
+
+    def on(conds: Any) -> Any:
+        if not isinstance(conds, list):
+            return conds
+        combine = comfy.hooks.HookGroup.combine_all_hooks
+        return [[tensor, {**options, "hooks": combine([group, options.get("hooks")])}] for tensor, options in conds]
+
+    return replace(guidance, model=model, positive=on(guidance.positive), negative=on(guidance.negative))
+
+
 class Router:
     """Adds to each row of a batch what its own member's `Delta` says, in forward hooks on the model's layers."""
 
@@ -102,6 +155,7 @@ class Router:
         self._model, self._deltas = model, deltas
         # The member of each chunk of rows in the model call that is under way; empty outside of one.
         self.chunks: Sequence[int] = ()
+        self._rows = 0
         self._layers = {layer for one in deltas.values() for layer in one}
         self._met: set[str] = set()
 
@@ -118,12 +172,12 @@ class Router:
                 handle.remove()
 
     @contextmanager
-    def rows_of(self, chunks: Sequence[int]) -> Iterator[None]:
-        """A model call whose chunks of rows belong to these members.
+    def rows_of(self, chunks: Sequence[int], rows: int) -> Iterator[None]:
+        """A model call on `rows` rows, whose chunks belong to these members.
 
         NotRoutable after it if a layer was used without being called, so that its terms are missing.
         """
-        self.chunks = chunks
+        self.chunks, self._rows = chunks, rows
         try:
             yield
             missed = {layer for member in chunks for layer in self._deltas.get(member, ())} - self._met
@@ -137,11 +191,14 @@ class Router:
             if not any(layer in self._deltas.get(member, ()) for member in self.chunks):
                 return None
             self._met.add(layer)
-            x, count = args[0], len(self.chunks)
-            if x.shape[0] % count or output.shape[0] % count:
+            x = args[0]
+            # One member's rows need no telling apart. Of several, a layer must be given the rows of the call: a
+            # multiple of them may be each row's tokens, or the batch twice over (timesteps of reference latents).
+            chunks = self.chunks if len(set(self.chunks)) > 1 else self.chunks[:1]
+            if len(chunks) > 1 and not x.shape[0] == output.shape[0] == self._rows:
                 raise NotRoutable(f"layer {layer} mixes the rows of a batch")
-            rows_in, rows_out = x.chunk(count), output.chunk(count)
-            for member, inside, outside in zip(self.chunks, rows_in, rows_out, strict=True):
+            rows_in, rows_out = x.chunk(len(chunks)), output.chunk(len(chunks))
+            for member, inside, outside in zip(chunks, rows_in, rows_out, strict=True):
                 for term in self._deltas.get(member, {}).get(layer, ()):
                     term(inside, outside)
             return output

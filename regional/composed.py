@@ -10,15 +10,58 @@ from typing import Any
 
 import comfy.model_management
 import torch
+from comfy.hooks import HookGroup
 
 from ..masks.boxes import Box, bounds
-from ..samplers.guided import Guidance
+from ..samplers.guided import Guidance, not_finite
 from ..samplers.latents import pixels_per_latent
-from .adapters import Delta, NotRoutable, delta, is_weight_clone
+from .adapters import Delta, NotRoutable, delta, hooks, is_weight_clone, with_hooks
 from .groups import POST_CFG, ModelGroup, Options, Prediction, Prepare
 from .shares import SIGMA_TOLERANCE, Phase, Shares
 
 log = logging.getLogger(__name__)
+
+
+class _Served:
+    """Members that one loaded model serves, as a ModelGroup is made of them."""
+
+    def __init__(self, index: int, guidance: Guidance) -> None:
+        self.members = {index: guidance}
+        self.deltas: dict[int, Delta] = {}
+        self._reference = guidance.model
+        # By the id of a clone: its delta, or the hooks that put its patches on.
+        self._ways: dict[int, Delta | HookGroup | None] = {id(guidance.model): None}
+
+    def take(self, name: str, index: int, guidance: Guidance, route: bool, obstacle: NotRoutable | None) -> bool:
+        """Take a member in if its model is the one, or a weight clone of it; `name` and `obstacle` are for the log."""
+        clone = guidance.model
+        if id(clone) not in self._ways:
+            if not is_weight_clone(self._reference, clone):
+                return False
+            try:
+                self._ways[id(clone)] = self._way(name, clone, route, obstacle)
+            except NotRoutable as reason:
+                log.warning(
+                    "%s: the model's weights are switched for it at every step, which is slow: %s.", name, reason
+                )
+                return False
+        way = self._ways[id(clone)]
+        if isinstance(way, HookGroup):
+            guidance = with_hooks(guidance, self._reference, way)
+        elif way is not None:
+            self.deltas[index] = way
+        self.members[index] = guidance
+        return True
+
+    def _way(self, name: str, clone: Any, route: bool, obstacle: NotRoutable | None) -> Delta | HookGroup:
+        if route:
+            try:
+                return delta(self._reference, clone, self._reference.load_device)
+            except NotRoutable as reason:
+                obstacle = reason
+        way = hooks(self._reference, clone)
+        log.warning("%s: its weights are patched by hooks at every step, which is slower: %s.", name, obstacle)
+        return way
 
 
 class ComposedGuider(ModelGroup):
@@ -48,51 +91,35 @@ class ComposedGuider(ModelGroup):
         self._sigmas: torch.Tensor
 
     def sample(self, *args: Any, **kwargs: Any) -> torch.Tensor:
-        """As CFGGuider.sample. If the model turns out not to let its rows be routed, once more with clones switched."""
+        """As CFGGuider.sample. If the model turns out not to let its rows be routed, once more with weight hooks."""
         try:
             try:
                 self._gather(route=True)
                 return self._sample(*args, **kwargs)
             except NotRoutable as reason:
-                _log_switching("all regions", reason)
-                self._gather(route=False)
+                self._gather(route=False, reason=reason)
                 return self._sample(*args, **kwargs)
         finally:
             # The host keeps guiders between runs; what was made for this one need not wait with it.
-            self._serve({0: self._guidances[0]}, {})
+            self._serve(_Served(0, self._guidances[0]))
             self._others, self._active = [], self
 
-    def _serve(self, members: dict[int, Guidance], deltas: dict[int, Delta]) -> None:
-        """Become the group of `members`, and keep what others changed of this guider."""
+    def _serve(self, served: _Served) -> None:
+        """Become the group of these members, and keep what others changed of this guider."""
         cfg, options = self.cfg, self.model_options
-        super().__init__(members, deltas)
+        super().__init__(served.members, served.deltas)
         self.cfg, self.model_options = cfg, options
 
-    def _gather(self, route: bool) -> None:
-        """Group the members that one loaded model can serve: its own, and with `route` those of its weight clones."""
-        groups: list[tuple[dict[int, Guidance], dict[int, Delta]]] = []
+    def _gather(self, route: bool, reason: NotRoutable | None = None) -> None:
+        """Group the members that one loaded model can serve: its own, and those of its weight clones, routed by row if
+        they can be and with `route`, else by weight hooks.
+        """
+        groups: list[_Served] = []
         for index, guidance in enumerate(self._guidances):
-            for members, deltas in groups:
-                reference = next(iter(members.values())).model
-                known = next((i for i, member in members.items() if member.model is guidance.model), None)
-                if known is not None:
-                    if known in deltas:
-                        deltas[index] = deltas[known]
-                elif route and is_weight_clone(reference, guidance.model):
-                    try:
-                        deltas[index] = delta(reference, guidance.model, reference.load_device)
-                    except NotRoutable as reason:
-                        _log_switching(self._names[index], reason)
-                        continue
-                else:
-                    continue
-                members[index] = guidance
-                break
-            else:
-                groups.append(({index: guidance}, {}))
-        (first, deltas), *rest = groups
-        self._serve(first, deltas)
-        self._others = [ModelGroup(members, deltas) for members, deltas in rest]
+            if not any(served.take(self._names[index], index, guidance, route, reason) for served in groups):
+                groups.append(_Served(index, guidance))
+        self._serve(groups[0])
+        self._others = [ModelGroup(served.members, served.deltas) for served in groups[1:]]
 
     def _sample(
         self,
@@ -254,10 +281,7 @@ class ComposedGuider(ModelGroup):
             )
         broken = [index for index in fresh if not bool(self._last[index].denoised.isfinite().all())]
         names = " and ".join(self._names[index] for index in broken) or "a blend of the regions"
-        raise ValueError(
-            f"{names}: the model answered NaN or infinity {where}, which would make the picture black; try another "
-            "precision (such as --fp32-unet), a lower cfg, or without its LoRAs and patches."
-        )
+        raise not_finite(names, where)
 
     def _finish(
         self,
@@ -298,14 +322,6 @@ class ComposedGuider(ModelGroup):
         if hasattr(patcher.model, "current_patcher"):
             patcher.model.current_patcher = patcher
         self._active = group
-
-
-def _log_switching(who: str, reason: NotRoutable) -> None:
-    log.warning(
-        "%s: the weights are switched at every step, which is slow, since one loaded model cannot serve them: %s.",
-        who,
-        reason,
-    )
 
 
 def coefficients(model_sampling: Any, sigma: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

@@ -20,23 +20,11 @@ _OF_THE_CANVAS = {
     "gligen": "GLIGEN boxes",
     "default": "a default prompt",
 }
-# The host's models whose positions are a table, or depend on the canvas, and cannot be told where a crop lies.
-_OWN_POSITIONS = tuple(
-    getattr(comfy.model_base, name)
-    for name in (
-        "AuraFlow",
-        "CogVideoX",
-        "CosmosPredict2",
-        "CosmosVideo",
-        "HunyuanDiT",
-        "LongCatImage",
-        "PixArt",
-        "SD3",
-        "StableCascade_B",
-        "StableCascade_C",
-    )
-    if hasattr(comfy.model_base, name)
-)
+# The host's nets, by name as not every host has all, that can be told where a crop lies (by their rope_options) or need
+# not be: a UNet has no positions, those of LTXV count only relative to each other.
+_CROPPABLE = {"UNetModel", "Flux", "NextDiT", "WanModel", "ErnieImageModel", "LTXVModel"}
+# Sets its own rope_options where there are none.
+_OWN_POSITIONS = tuple(getattr(comfy.model_base, name) for name in ("LongCatImage",) if hasattr(comfy.model_base, name))
 
 
 def grid(model: Any) -> int:
@@ -55,7 +43,9 @@ def has_positions(model: Any) -> bool:
 
 def obstacle(model: Any, conds: Mapping[str, Conds], shape: Sequence[int]) -> str | None:
     """Why a member with these processed conds cannot be computed on a part of a latent of `shape`; None if it can."""
-    if isinstance(model, _OWN_POSITIONS):
+    net = getattr(model, "diffusion_model", None)
+    known = net is None or any(kind.__name__ in _CROPPABLE for kind in type(net).__mro__)
+    if not known or isinstance(model, _OWN_POSITIONS):
         return f"{type(model).__name__} cannot be told which part of the canvas it sees"
     for cond in (cond for kind in conds.values() for cond in kind):
         for key, name in _OF_THE_CANVAS.items():

@@ -107,11 +107,25 @@ class ModelGroup(comfy.samplers.CFGGuider):
 
     def boxes(self, extents: Mapping[int, Box], size: tuple[int, int], context: int) -> dict[int, Box]:
         """The boxes, with about `context` latent pixels around, on which members can be computed without the rest of
-        a canvas of `size` (h, w); members whose boxes would be (nearly) all of it are left out.
+        a canvas of `size` (h, w); members that cost less on all of it are left out.
         """
         # A crop that says where it lies shares its call with none that lies elsewhere.
         few = not crop.has_positions(self.inner_model)
-        return crops(extents, size, context, crop.grid(self.inner_model), few)
+        found = crops(extents, size, context, crop.grid(self.inner_model), few)
+        # Whole canvases share their negative, crops do not: the largest ones may cost less as whole canvases.
+        falling = sorted(found, key=lambda index: -found[index].area)
+        choices = [{index: found[index] for index in falling[whole:]} for whole in range(len(found) + 1)]
+        return min(choices, key=lambda boxes: self._area({**dict.fromkeys(self.scales), **boxes}, size))
+
+    def _area(self, members: Mapping[int, Box | None], size: tuple[int, int]) -> int:
+        """What one evaluation of the members costs, in rows x height x width."""
+        rows = {
+            (self._same[index, kind], box)
+            for index, box in members.items()
+            for kind in self._kinds(index, self.options)
+            if kind is not None
+        }
+        return sum(size[0] * size[1] if box is None else box.area for _, box in rows)
 
     def predict(
         self, x: torch.Tensor, timestep: torch.Tensor, members: Mapping[int, Box | None], options: Options
@@ -270,7 +284,7 @@ def _with_owners(
     """A model function wrapper that tells the router which member owns which chunk of rows."""
 
     def wrapper(apply_model: Callable[..., Any], args: Options) -> Any:
-        with router.rows_of(owners(args["cond_or_uncond"])):
+        with router.rows_of(owners(args["cond_or_uncond"]), args["input"].shape[0]):
             return _calling(inner)(apply_model, args)
 
     return wrapper

@@ -1,7 +1,6 @@
 """The engine without restarts: one run in which every sampler keeps its history, over one composed denoiser."""
 
-import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import comfy.model_management
@@ -13,7 +12,6 @@ from ..masks.weights import MIX
 from ..samplers import latents
 from ..samplers.guided import Guidance
 from ..samplers.latents import Latent
-from ..samplers.prompts import Presence
 from ..samplers.providers import KSamplerAdvancedObject, as_own, call
 from ..samplers.recovery import NO_RECOVERY
 from ..samplers.schedules import cut
@@ -63,7 +61,7 @@ def run(job: Job) -> Latent:
             canvas.regions,
             job.owner,
             [
-                _window(region.presence, progress, _begin(sampler, session, steps.total, region.presence.denoise))
+                Window.of(region.presence, progress, _begin(sampler, session, steps.total, region.presence.denoise))
                 for region, sampler in zip(canvas.regions, samplers[1:], strict=True)
             ],
             job.options.blend,
@@ -119,21 +117,15 @@ def regional_guider(
             regions,
             owner,
             # Which schedule these sigmas are a part of, nobody says: by the host's measure of progress, then.
-            [_window(region.presence, progress, progress(1.0 - region.presence.denoise)) for region in regions],
+            [
+                Window.of(region.presence, progress, float(progress(1.0 - region.presence.denoise)))
+                for region in regions
+            ],
             blend,
             float(progress(base_only_percent)) if base_only_percent > 0.0 else None,
         ),
         context,
         lambda noise: vary(noise, regions),
-    )
-
-
-def _window(presence: Presence, progress: Callable[[float], Any], free: float) -> Window:
-    """`progress` is the host's percent_to_sigma; `free` the sigma at which the region's `denoise` begins."""
-    return Window(
-        float(progress(presence.start_percent)) if presence.start_percent > 0.0 else math.inf,
-        float(progress(presence.end_percent)) if presence.end_percent < 1.0 else 0.0,
-        float(free) if presence.denoise < 1.0 else math.inf,
     )
 
 

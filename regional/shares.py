@@ -1,13 +1,15 @@
 """Who paints where, and when: the weight maps of the base and the regions at every noise level."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 
 from ..masks.shape import check_count, on_latent
 from ..masks.weights import BLENDS, MIX, reach
+from ..samplers.prompts import Presence
 from .regions import Region
 
 # Samplers that work in log sigma come back to a step's sigma with a rounding error.
@@ -21,6 +23,18 @@ class Window:
     start: float = math.inf
     end: float = 0.0
     free: float = math.inf
+
+    def __contains__(self, level: float) -> bool:
+        return not (_above(level, self.start) or _above(self.end, level))
+
+    @classmethod
+    def of(cls, presence: Presence, progress: Callable[[float], Any], free: float = math.inf) -> "Window":
+        """`progress` is the host's percent_to_sigma; `free` the sigma at which the region's `denoise` begins."""
+        return cls(
+            float(progress(presence.start_percent)) if presence.start_percent > 0.0 else math.inf,
+            float(progress(presence.end_percent)) if presence.end_percent < 1.0 else 0.0,
+            free if presence.denoise < 1.0 else math.inf,
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,7 +97,7 @@ class Shares:
         kept = frozenset(n for n, window in self._windows.items() if _above(level, window.free))
         if self._base_only_sigma is not None and _above(level, self._base_only_sigma):
             return self._phase(kept, kept)
-        out = {n for n, window in self._windows.items() if _above(level, window.start) or _above(window.end, level)}
+        out = {n for n, window in self._windows.items() if level not in window}
         return self._phase(frozenset(self._claims) - (out - kept), kept)
 
     def later(self, sigma: torch.Tensor) -> set[int]:

@@ -5,17 +5,21 @@ The numbers of saved workflows depend on every detail here; docs/engines.md says
 
 import functools
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 
 from ..masks.shape import outside_all, resize
 from ..samplers import latents
+from ..samplers.guided import not_finite
 from ..samplers.latents import Latent
-from ..samplers.providers import call
+from ..samplers.prompts import Presence
+from ..samplers.providers import as_own, call
 from ..samplers.recovery import NO_RECOVERY
 from ..samplers.session import Session
 from .job import Canvas, Job
+from .regions import Region
+from .shares import Window
 
 log = logging.getLogger(__name__)
 
@@ -24,11 +28,13 @@ def run(job: Job) -> Latent:
     """Sample the job's canvas; returns a LATENT without `noise_mask`."""
     canvas, steps, options = job.canvas, job.steps, job.options
     places = [region.grown(canvas.size) for region in canvas.regions]
-    outside = _outside(job.canvas)
-    _warn_of_holes(job, [outside, *places])
+    outside = functools.cache(lambda active: _outside([canvas.regions[n] for n in active], canvas.size))
+    everybody = tuple(range(len(canvas.regions)))
+    _warn_of_holes(job, [outside(everybody), *places])
     # With `paste` the base's last steps would be thrown away again: the picture returned is the one before them.
     tail = 0 if options.paste else max(steps.end - steps.alone, 0)
     session = Session(planned_steps(job, tail), job.node_id)
+    active_at = _activity(canvas, session, steps.total)
     latent = latents.without_mask(canvas.latent)
     add_noise = steps.add_noise
 
@@ -45,25 +51,31 @@ def run(job: Job) -> Latent:
             NO_RECOVERY,
             canvas.noise(latent, steps.base_seed) if add_noise else None,
         )
+        _check(latent, "the base", steps.regional - 1, steps.total)
         add_noise = steps.renoise
 
     for step in range(steps.regional, steps.alone):
         span = (step, step + 1)
+        active = active_at(step)
         latent = call(
             canvas.base,
             session,
             add_noise,
             steps.seed,
             steps.total,
-            latents.with_mask(latent, outside),
+            latents.with_mask(latent, outside(active)),
             span,
             True,
             options.recovery,
             canvas.noise(latent, steps.seed) if add_noise else None,
         )
         # Regions never add noise: the base's call left the canvas noisy inside their masks too.
+        _check(latent, "the base", step, steps.total)
         add_noise = False
-        for region, place in zip(canvas.regions, places, strict=True):
+        for number, (region, place) in enumerate(zip(canvas.regions, places, strict=True)):
+            if number not in active:
+                with session.steps(1):
+                    continue
             leave_noise = not (options.finish_regions and step + 1 == steps.alone)
             before = latents.without_mask(latent)
             latent = call(
@@ -77,6 +89,7 @@ def run(job: Job) -> Latent:
                 leave_noise,
                 options.recovery,
             )
+            _check(latent, region.name, step, steps.total)
             if options.paste:
                 latent = latents.paste(before, latents.without_mask(latent), place)
 
@@ -87,7 +100,7 @@ def run(job: Job) -> Latent:
             False,
             steps.seed,
             steps.total,
-            latents.with_mask(latents.without_mask(latent), outside),
+            latents.with_mask(latents.without_mask(latent), outside(everybody)),
             (steps.alone, steps.end),
             steps.leave_noise,
             options.recovery,
@@ -95,16 +108,33 @@ def run(job: Job) -> Latent:
     return latents.without_mask(latent)
 
 
-def _outside(canvas: Canvas) -> torch.Tensor:
-    """Where the base samples, (B or 1, h, w): where every region's own mask is exactly 0; of a region without prompt
+def _activity(canvas: Canvas, session: Session, total: int) -> Callable[[int], tuple[int, ...]]:
+    """Which regions are sampled at a step: those in whose range of the sampling progress its sigma lies."""
+    everybody = tuple(range(len(canvas.regions)))
+    if all(region.presence == Presence() for region in canvas.regions):
+        return lambda step: everybody
+    base = as_own(canvas.base, "base_sampler")
+    progress = base.guidance.model.get_model_object("model_sampling").percent_to_sigma
+    windows = [Window.of(region.presence, progress) for region in canvas.regions]
+    schedule = (base.schedule(session, total) * base.sigma_factor).tolist()
+    return lambda step: tuple(n for n in everybody if schedule[min(step, len(schedule) - 1)] in windows[n])
+
+
+def _check(latent: Latent, name: str, step: int, total: int) -> None:
+    if not bool(latent["samples"].isfinite().all()):
+        raise not_finite(name, f"at step {step + 1} of {total}")
+
+
+def _outside(regions: Sequence[Region], size: tuple[int, int]) -> torch.Tensor:
+    """Where the base samples, (N, h, w): where every region's own mask is exactly 0; of a region without prompt
     (TwoAdvancedSamplersForMask) where its mask is not exactly 1. Made at mask size, then resized.
     """
-    if not canvas.regions:
-        return torch.ones((1, *canvas.size))
-    first = canvas.regions[0]
+    if not regions:
+        return torch.ones((1, *size))
+    first = regions[0]
     if first.prompt is None:
-        return resize((first.mask != 1).float(), canvas.size)
-    return resize(outside_all([region.mask for region in canvas.regions]), canvas.size)
+        return resize((first.mask != 1).float(), size)
+    return resize(outside_all([region.mask for region in regions]), size)
 
 
 def _warn_of_holes(job: Job, places: Sequence[torch.Tensor]) -> None:

@@ -105,3 +105,11 @@ def sample(
     if denoised is None:
         return Sampled(out, out)
     return Sampled(out, guidance.model.model.process_latent_out(denoised.to(device)).to(dtype=dtype))
+
+
+def not_finite(who: str, when: str) -> ValueError:
+    """The error about an answer that would make the picture black."""
+    return ValueError(
+        f"{who}: the model answered NaN or infinity {when}, which would make the picture black; try another precision "
+        "(such as --fp32-unet), a lower cfg, or without its LoRAs and patches."
+    )

@@ -14,6 +14,9 @@ from .recovery import FULL_RECOVERY, Recovery, passes
 from .schedules import SchedulerFunc, cut
 from .session import Session
 
+# The longest schedule that is made: all steps that a node can be asked for, at the lowest denoise of its widget.
+MAX_SCHEDULE = 1_000_000
+
 
 @runtime_checkable
 class StepSampler(Protocol):
@@ -156,7 +159,7 @@ class FollowingSampler:
 
     def sample_advanced(self, *_: Any, **__: Any) -> Latent:
         raise TypeError(
-            "This region comes from RegionalPromptFromConditioning, which takes its sampler from the base; only this "
+            "This region takes its sampler from the base, as those of RegionalPromptFromConditioning do; only this "
             "pack's own sampler nodes know the base: use them, or make the region with RegionalPrompt."
         )
 
@@ -206,10 +209,15 @@ class KSamplerObject:
 
 def schedule_steps(steps: int, denoise: float, owner: str) -> int:
     """floor(steps / denoise): the length of the schedule of which the last `steps` are run."""
-    if denoise <= 0.0:
+    if not denoise > 0.0:
         raise ValueError(
             f"{owner}: denoise must be above 0, {denoise} came, which leaves no step to sample; raise it (1.0 repaints "
             "everything), or take this node out of the graph."
+        )
+    if steps / denoise > MAX_SCHEDULE:
+        raise ValueError(
+            f"{owner}: {steps} steps at denoise {denoise:g} are the end of a schedule of {steps / denoise:.3g} steps, at "
+            f"most {MAX_SCHEDULE} can be made; raise denoise."
         )
     return math.floor(steps / denoise)
 

@@ -182,29 +182,9 @@ def test_the_loader_knows_it(name, tmp_path, monkeypatch):
 
 # No positions at all, or only those of patches relative to each other.
 WITHOUT_PLACES = {"SD15", "SDXL", "LTXV"}
-# The host lets nobody tell these where a crop lies (Kandinsky5: not without losing its own scale).
-UNTOLD = {
-    "Chroma",
-    "QwenImage",
-    "HunyuanVideo",
-    "HunyuanImage21",
-    "HunyuanVideo15",
-    "HiDream",
-    "Omnigen2",
-    "Kandinsky5",
-}
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        pytest.param(
-            name, marks=[pytest.mark.xfail(strict=False, reason="crops without a place")] if name in UNTOLD else []
-        )
-        for name in FAMILIES
-        if name not in WITHOUT_PLACES
-    ],
-)
+@pytest.mark.parametrize("name", [name for name in FAMILIES if name not in WITHOUT_PLACES])
 def test_a_crop_has_the_positions_of_its_place_or_is_refused(name, caplog):
     """Measured where the model turns the patches' places (.., y, x, ..) into rotary embeddings."""
     family = FAMILIES[name]
@@ -262,7 +242,6 @@ def test_a_video_takes_a_mask_for_each_frame():
     assert relative(want, own) > 1e-3
 
 
-@pytest.mark.xfail(strict=False, reason="rows of a layer that is called with the batch twice over")
 def test_a_lora_beside_reference_latents_at_timestep_zero(monkeypatch):
     """As in Qwen-Image-Edit 2511: the modulations are asked for all rows, and then for all of them at timestep 0."""
     family = FAMILIES["QwenImage"]

@@ -155,7 +155,7 @@ def test_a_full_region_equals_its_clone_without_patching(network, kind, strength
 
 @pytest.mark.parametrize("kind", ["dora", "glora", "oft", "diff"])
 @pytest.mark.parametrize("network", NETWORKS)
-def test_what_cannot_be_added_is_switched_and_said(network, kind, caplog):
+def test_what_cannot_be_added_is_hooked_and_said(network, kind, caplog):
     net = NETWORKS[network]
     model = net.model()
     layers = [layer for layer in net.layers if "qkv" not in layer or kind != "glora"]
@@ -164,7 +164,63 @@ def test_what_cannot_be_added_is_switched_and_said(network, kind, caplog):
     base, inside = (step_sampler(patcher, net.cond(1), net.cond(9)) for patcher in (model, clone))
     got = lockstep(net.latent, base, (torch.ones(1, 8, 12), inside))
     assert relative(got, plain(inside, net.latent)) < 1e-4
-    assert caplog.text.count("region 1: the weights are switched at every step") == 1
+    assert caplog.text.count("region 1: its weights are patched by hooks at every step") == 1
+
+
+@pytest.mark.parametrize("network", NETWORKS)
+def test_hooks_and_routed_rows_on_one_model(network, monkeypatch):
+    """Stacked patches of both kinds, with strengths, on a base that has its own; hooks of the user's stay on."""
+    from comfy.hooks import create_hook_lora, set_hooks_for_conditioning
+
+    net = NETWORKS[network]
+    plain_layers = [layer for layer in net.layers if "qkv" not in layer]
+    base_model = with_lora(net.model(), net.layers, 0.7, seed=1)
+    models = [
+        with_lora(with_lora(base_model, net.layers, 0.5, seed=2), plain_layers, -0.7, seed=3, kind="oft"),
+        with_lora(with_lora(base_model, plain_layers, 0.8, seed=4, kind="dora"), net.layers, 0.5, seed=5),
+        with_lora(base_model, net.layers, -0.6, seed=6),
+    ]
+    own = create_hook_lora(lora_file(base_model, net.layers, seed=7), 0.5, 0.0)
+    samplers = [
+        step_sampler(model, set_hooks_for_conditioning(net.cond(n), own) if n == 1 else net.cond(n), net.cond(9))
+        for n, model in enumerate(models)
+    ]
+    base = step_sampler(base_model, net.cond(5), net.cond(9))
+    pairs = list(zip(columns(4)[1:], samplers, strict=True))
+    got = lockstep(net.latent, base, *pairs)
+    want = as_switched(monkeypatch, lambda: lockstep(net.latent, base, *pairs))
+    assert relative(got, want) < 1e-4
+    for sampler in samplers:
+        alone = lockstep(net.latent, base, (torch.ones(1, 8, 12), sampler))
+        assert relative(alone, plain(sampler, net.latent)) < 1e-4
+
+
+def test_patches_that_are_not_built_on_the_base_s_are_switched_and_said(caplog):
+    net = NETWORKS["unet"]
+    origin = net.model()
+    base = step_sampler(with_lora(origin, net.layers, seed=1), net.cond(1), net.cond(9))
+    inside = step_sampler(with_lora(origin, net.layers, kind="diff"), net.cond(2), net.cond(9))
+    got = lockstep(net.latent, base, (torch.ones(1, 8, 12), inside))
+    assert relative(got, plain(inside, net.latent)) < 1e-4
+    assert caplog.text.count("region 1: the model's weights are switched for it at every step") == 1
+
+
+def test_switched_clones_are_switched_as_seldom_as_can_be(monkeypatch):
+    """There and back again: the model that is loaded is asked first, so that N clones are N - 1 switches a step."""
+    import pack.regional.composed as composed
+
+    net = NETWORKS["unet"]
+    model = net.model()
+    clones = [with_lora(model, net.layers, seed=n) for n in (1, 2)]
+    base = step_sampler(model, net.cond(0), net.cond(9))
+    pairs = [(mask, step_sampler(clone, net.cond(1), net.cond(9))) for mask, clone in zip(columns(3)[1:], clones)]
+    switches = []
+    load = comfy.model_management.load_models_gpu
+    with monkeypatch.context() as patched:
+        patched.setattr(composed.comfy.model_management, "load_models_gpu", lambda *a, **k: (switches.append(1), load(*a, **k)))
+        as_switched(monkeypatch, lambda: lockstep(net.latent, base, *pairs, steps=4))
+    loads_before_sampling = 3
+    assert len(switches) - loads_before_sampling <= 4 * 2
 
 
 @pytest.mark.parametrize("network", NETWORKS)
@@ -274,7 +330,7 @@ def test_the_model_is_left_as_it_was(failure, other):
 
 
 def test_a_layer_that_is_not_called_or_mixes_rows_is_noticed(caplog):
-    """Rather slow than wrong: the run begins again, with the clones switched."""
+    """Rather slow than wrong: the run begins again, with weight hooks."""
     model = random_unet()
     attention = model.model.diffusion_model.input_blocks[1][1].transformer_blocks[0].attn1
     layer = "diffusion_model.input_blocks.1.1.transformer_blocks.0.attn1.to_q"

@@ -59,6 +59,15 @@ ENCODED = {**sockets(model="MODEL", clip="CLIP", negative="CONDITIONING"), "cfg"
 SIDE = ("INT", {"default": 1024, "min": 1, "max": host_nodes.MAX_RESOLUTION})
 ADDITIONAL = {"additional_mode": MODE, "additional_sampler": RECOVERY, "additional_sigma_ratio": RATIO}
 PIPE = sockets(model="MODEL", clip="CLIP", vae="VAE", positive="CONDITIONING", negative="CONDITIONING")
+LOCKSTEP = {
+    "region_compute": (["full", "crop"], {"default": "full"}),
+    "crop_context": ("INT", {"default": 128, "min": 0, "max": 10000}),
+    "blend": (["mix", "stack"], {"default": "mix"}),
+}
+PRESENCE = {
+    name: ("FLOAT", {"default": default, "min": 0.0, "max": 1.0})
+    for name, default in {"start_percent": 0.0, "end_percent": 1.0, "weight": 1.0, "denoise": 1.0}.items()
+}
 MASK_GRID = {
     "required": {
         **host_nodes.KSamplerAdvanced.INPUT_TYPES()["required"],
@@ -85,7 +94,7 @@ DECLARED = {
             "restore_latent": boolean(True),
             **ADDITIONAL,
         },
-        "optional": {"engine": ENGINE},
+        "optional": {"engine": ENGINE, **LOCKSTEP},
         "returns": ["LATENT"],
     },
     "RegionalSamplerAdvanced": {
@@ -101,7 +110,7 @@ DECLARED = {
             **sockets(latent_image="LATENT", base_sampler="KSAMPLER_ADVANCED", regional_prompts="REGIONAL_PROMPTS"),
             **ADDITIONAL,
         },
-        "optional": {"engine": ENGINE},
+        "optional": {"engine": ENGINE, **LOCKSTEP},
         "returns": ["LATENT"],
     },
     "TwoAdvancedSamplersForMask": {
@@ -113,7 +122,7 @@ DECLARED = {
             **sockets(base_sampler="KSAMPLER_ADVANCED", mask_sampler="KSAMPLER_ADVANCED", mask="MASK"),
             "overlap_factor": OVERLAP,
         },
-        "optional": {"engine": ENGINE},
+        "optional": {"engine": ENGINE, **LOCKSTEP},
         "returns": ["LATENT"],
     },
     "TwoSamplersForMask": {
@@ -152,6 +161,7 @@ DECLARED = {
             "variation_seed": SEED,
             "variation_strength": ("FLOAT", {"default": 0.0, "min": 0.0, "max": 1.0, "step": 0.01}),
             "variation_method": (["linear", "slerp"], {}),
+            **PRESENCE,
         },
         "returns": ["REGIONAL_PROMPTS"],
     },
@@ -160,6 +170,7 @@ DECLARED = {
             **sockets(mask="MASK", model="MODEL", positive="CONDITIONING", negative="CONDITIONING"),
             "cfg": CFG,
         },
+        "optional": PRESENCE,
         "returns": ["REGIONAL_PROMPTS"],
     },
     "RegionalGuider": {
@@ -171,6 +182,7 @@ DECLARED = {
         "optional": {
             "overlap_factor": OVERLAP,
             "base_only_percent": ("FLOAT", {"default": 0.0, "min": 0.0, "max": 1.0}),
+            **LOCKSTEP,
         },
         "returns": ["GUIDER"],
     },

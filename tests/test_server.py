@@ -312,9 +312,12 @@ def test_empty_region_is_left_out_and_the_log_says_so(client):
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
 def test_example_workflow(path, client, info):
     prompt = use_demo_model(to_prompt(json.loads(path.read_text("utf-8")), info))
-    made = client.run(prompt).pictures
+    run = client.run(prompt)
     (grid,) = [node["inputs"] for node in prompt.values() if node["class_type"] == MASK_GRID] or [{}]
-    assert len(made) == grid.get("rows", 1) * grid.get("columns", 1)
+    count = grid.get("rows", 1) * grid.get("columns", 1)
+    made = run.pictures[:count]  # the saved ones; what nodes show of their masks comes after them
+    shapes = sum(node["class_type"] in ("RegionalPromptsFromColorMask", "RegionalGrid") for node in prompt.values())
+    assert len(run.pictures) == count + shapes
 
     # The browser shows the picture beside it. It is 512 wide; a batch is laid out in rows of three, four pixels apart.
     shown = to_tensor(client.server.get(f"/api/workflow_templates/{PACK}/{path.stem}.jpg"))
