@@ -84,12 +84,21 @@ def side_by_side(seed, scene=None, **inputs):
     return lockstep(seed, scene, **both, **inputs)
 
 
+def later(build, **inputs):
+    def make(seed):
+        return build(seed, **inputs)
+
+    return make
+
+
+GUIDED = "SamplerCustomAdvanced"
 # Who samples, and in which node.
 ENGINES = {
     "stepwise": (regional_sampler, "RegionalSampler"),
     "lockstep": (lockstep, "RegionalSampler"),
     "lockstep, unlike samplers": (side_by_side, "RegionalSampler"),
-    "RegionalGuider": (regional_guider, "SamplerCustomAdvanced"),
+    "lockstep, crop": (later(lockstep, region_compute="crop", crop_context=32), "RegionalSampler"),
+    "RegionalGuider": (regional_guider, GUIDED),
 }
 
 
@@ -131,14 +140,6 @@ def last_steps(seed):
     return regional_sampler_advanced(seed, start_at_step=STEPS - 2)
 
 
-def later(build, **inputs):
-    def make(seed):
-        return build(seed, **inputs)
-
-    return make
-
-
-GUIDED = "SamplerCustomAdvanced"
 # A prompt, its sampling node, whose model is slow (None: all), after which step of the bar the interrupt comes.
 PHASES = {
     "stepwise, before the first call": (regional_sampler, "RegionalSampler", None, 0),
