@@ -196,6 +196,12 @@ def sampler(frontend):
     frontend.server.interrupt()
 
 
+def sampler_in(prompt):
+    """The inputs of a prompt's only RegionalSampler."""
+    (inputs,) = (node["inputs"] for node in prompt.values() if node["class_type"] == "RegionalSampler")
+    return inputs
+
+
 def test_second_seed(frontend, sampler):
     for mode, value, after in [
         ("ignore", 5, 5),
@@ -210,7 +216,7 @@ def test_second_seed(frontend, sampler):
     ]:
         frontend.set(sampler, "seed_2nd_mode", mode)
         frontend.set(sampler, "seed_2nd", value)
-        sent = frontend.queue()[str(sampler)]["inputs"]
+        sent = sampler_in(frontend.queue())
         assert (sent["seed_2nd"], sent["seed_2nd_mode"]) == (value, mode)
         now = frontend.widgets(sampler)
         if after is None:
@@ -218,7 +224,7 @@ def test_second_seed(frontend, sampler):
         else:
             assert now["seed_2nd"] == after
         assert (now["seed"], now["seed_2nd_mode"]) == (1, mode)
-    assert frontend.queue()[str(sampler)]["inputs"]["seed_2nd"] == now["seed_2nd"]
+    assert sampler_in(frontend.queue())["seed_2nd"] == now["seed_2nd"]
 
 
 def test_second_seed_where_it_stays(frontend, sampler):
@@ -229,13 +235,43 @@ def test_second_seed_where_it_stays(frontend, sampler):
     assert frontend.widgets(sampler)["seed_2nd"] == 5
     # "before": the first run has the value that is shown
     frontend.setting("Comfy.WidgetControlMode", "before")
-    assert [frontend.queue()[str(sampler)]["inputs"]["seed_2nd"] for _ in range(3)] == [6, 7, 8]
+    assert [sampler_in(frontend.queue())["seed_2nd"] for _ in range(3)] == [6, 7, 8]
     frontend.load_prompt(regional_sampler(seed=1, steps=3, seed_2nd=5, seed_2nd_mode="increment").prompt)
     (sampler,) = frontend.nodes("RegionalSampler")
-    assert [frontend.queue()[str(sampler)]["inputs"]["seed_2nd"] for _ in range(3)] == [5, 6, 7]
+    assert [sampler_in(frontend.queue())["seed_2nd"] for _ in range(3)] == [5, 6, 7]
     frontend.setting("Comfy.WidgetControlMode", "after")
     # a linked one has its value from elsewhere
     seed = frontend.add("PrimitiveInt")
     frontend.connect(seed, sampler, "seed_2nd")
     frontend.queue()
     assert frontend.widgets(sampler)["seed_2nd"] == 7
+
+
+def test_second_seed_as_input_of_a_subgraph(frontend, sampler):
+    """There the node that shows the subgraph has the value."""
+    frontend.set(sampler, "seed_2nd_mode", "increment")
+    source = frontend.add("PrimitiveInt")
+    frontend.connect(source, sampler, "seed_2nd")
+    frontend.select(sampler)
+    frontend.command("Comfy.Graph.ConvertToSubgraph")
+    (subgraph,) = frontend.js("() => app.graph.nodes.filter((node) => node.subgraph).map(({ id }) => Number(id))")
+    frontend.disconnect(subgraph, "seed_2nd")
+    frontend.set(subgraph, "seed_2nd", 5)
+    assert [sampler_in(frontend.queue())["seed_2nd"] for _ in range(2)] == [5, 6]
+    assert frontend.widgets(subgraph)["seed_2nd"] == 7
+    frontend.screenshot("once")
+
+    # Shown twice, each node has its own.
+    saved, copy = frontend.save(), 1000
+    (node,) = (node for node in saved["nodes"] if node["id"] == subgraph)
+    inputs = [{**slot, "link": None} for slot in node["inputs"]]
+    outputs = [{**slot, "links": []} for slot in node["outputs"]]
+    saved["nodes"].append({**node, "id": copy, "pos": [0, -300], "inputs": inputs, "outputs": outputs})
+    saved["last_node_id"] = copy
+    frontend.load(saved)
+    assert (
+        frontend.js("(ids) => new Set(ids.map((id) => app.graph.getNodeById(id).subgraph)).size", [subgraph, copy]) == 1
+    )
+    frontend.set(copy, "seed_2nd", 50)
+    frontend.queue()
+    assert [frontend.widgets(node)["seed_2nd"] for node in (subgraph, copy)] == [8, 51]

@@ -30,7 +30,7 @@ def test_second_copy(open_page, tmp_path):
         toast.wait_for()
         frontend.screenshot()
         assert toast.count() == 1
-        assert f"custom_nodes/{copy}" in toast.inner_text() or f"custom_nodes/{PACK}" in toast.inner_text()
+        assert all(f"custom_nodes/{folder} " in f"{toast.inner_text()} ".replace(".", " ") for folder in (PACK, copy))
         frontend.empty()
         node = frontend.add(COMBINE)
         assert list(frontend.inputs(node)) == ["regional_prompts1"]

@@ -10,7 +10,8 @@ import pytest
 import torch
 from comfy.ldm.flux.layers import EmbedND
 from comfy_extras.nodes_custom_sampler import KSamplerSelect, Noise_RandomNoise, SamplerCustomAdvanced
-from test_lora import Patching, as_switched, with_lora
+from loras import Patching, with_lora
+from test_lora import as_switched
 from testing_pack.families import FAMILIES, LOADED, stable_audio
 from testing_pack.models import random_cond
 from use import pipe, regional_sampler, regional_sampler_advanced, regions, relative, step_sampler, use

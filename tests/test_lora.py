@@ -3,11 +3,10 @@
 import threading
 
 import comfy.model_management
-import comfy.model_patcher
 import comfy.sample
-import comfy.sd
 import pytest
 import torch
+from loras import Patching, lora_file, with_lora
 from testing_pack.models import (
     counted,
     random_cond,
@@ -47,48 +46,6 @@ NETWORKS = {
 }
 
 
-def lora_file(model, layers, kind="lora", seed=0, rank=4, scale=0.5):
-    """A LoRA as it lies in a file: tensors by name, for the host's own loader."""
-    generator = torch.Generator().manual_seed(seed)
-
-    def noise(*shape):
-        return torch.randn(*shape, generator=generator) * scale * (shape[-1] ** -0.5 if len(shape) > 1 else 1.0)
-
-    out = {}
-    weights = model.model_state_dict()
-    for layer in layers:
-        shape = weights[f"{layer}.weight"].shape
-        rows, columns = shape[0], shape[1:].numel()
-        if kind in ("lora", "dora"):
-            out[f"{layer}.lora_up.weight"] = noise(rows, rank, *[1] * (len(shape) - 2))
-            out[f"{layer}.lora_down.weight"] = noise(rank, *shape[1:])
-            out[f"{layer}.alpha"] = torch.tensor(rank / 2)
-        if kind == "dora":
-            out[f"{layer}.dora_scale"] = 1 + noise(rows, *[1] * (len(shape) - 1)).abs()
-        if kind == "loha":
-            for side in ("hada_w1", "hada_w2"):
-                out[f"{layer}.{side}_a"], out[f"{layer}.{side}_b"] = noise(rows, rank) * 3, noise(rank, columns) * 3
-            out[f"{layer}.alpha"] = torch.tensor(float(rank))
-        if kind == "lokr":
-            out[f"{layer}.lokr_w1"] = noise(4, 4)
-            out[f"{layer}.lokr_w2"] = noise(rows // 4, shape[1] // 4, *shape[2:])
-        if kind == "glora":
-            out[f"{layer}.a1.weight"], out[f"{layer}.a2.weight"] = noise(columns, rank), noise(rank, columns)
-            out[f"{layer}.b1.weight"], out[f"{layer}.b2.weight"] = noise(rank, columns), noise(rows, rank)
-        if kind == "oft":
-            out[f"{layer}.oft_blocks"] = noise(4, rows // 4, rows // 4)
-        if kind == "diff":
-            out[f"{layer}.diff"] = noise(*shape) * 0.3
-        if kind == "bias":
-            out[f"{layer}.diff_b"] = noise(rows)
-    return out
-
-
-def with_lora(model, layers, strength=1.0, **options):
-    """The model with a LoRA, as LoraLoader makes it."""
-    return comfy.sd.load_lora_for_models(model, None, lora_file(model, layers, **options), strength, 0.0)[0]
-
-
 def plain(sampler, latent, steps=3, seed=5):
     model, cfg, name, scheduler, positive, negative, _ = sampler.params
     noise = comfy.sample.prepare_noise(latent["samples"], seed)
@@ -106,23 +63,6 @@ def columns(count, width=12):
     """`count` masks beside each other over the whole canvas."""
     step = width // count
     return [box(8, width, 0, n * step, 8, width if n + 1 == count else (n + 1) * step) for n in range(count)]
-
-
-class Patching:
-    """Counts the host's weight patches while it is open."""
-
-    def __enter__(self):
-        self.count, self._own = 0, comfy.model_patcher.ModelPatcher.patch_weight_to_device
-
-        def counting(patcher, *args, **kwargs):
-            self.count += 1
-            return self._own(patcher, *args, **kwargs)
-
-        comfy.model_patcher.ModelPatcher.patch_weight_to_device = counting
-        return self
-
-    def __exit__(self, *_):
-        comfy.model_patcher.ModelPatcher.patch_weight_to_device = self._own
 
 
 def as_switched(monkeypatch, run):
@@ -213,11 +153,16 @@ def test_switched_clones_are_switched_as_seldom_as_can_be(monkeypatch):
     model = net.model()
     clones = [with_lora(model, net.layers, seed=n) for n in (1, 2)]
     base = step_sampler(model, net.cond(0), net.cond(9))
-    pairs = [(mask, step_sampler(clone, net.cond(1), net.cond(9))) for mask, clone in zip(columns(3)[1:], clones)]
+    pairs = [
+        (mask, step_sampler(clone, net.cond(1), net.cond(9)))
+        for mask, clone in zip(columns(3)[1:], clones, strict=True)
+    ]
     switches = []
     load = comfy.model_management.load_models_gpu
     with monkeypatch.context() as patched:
-        patched.setattr(composed.comfy.model_management, "load_models_gpu", lambda *a, **k: (switches.append(1), load(*a, **k)))
+        patched.setattr(
+            composed.comfy.model_management, "load_models_gpu", lambda *a, **k: (switches.append(1), load(*a, **k))
+        )
         as_switched(monkeypatch, lambda: lockstep(net.latent, base, *pairs, steps=4))
     loads_before_sampling = 3
     assert len(switches) - loads_before_sampling <= 4 * 2

@@ -15,9 +15,13 @@ const CREATED = {
     RegionalSampler: moveSecondSeed,
 };
 
+/** The folder in custom_nodes that this was served from. */
+const FOLDER = decodeURIComponent(new URL(import.meta.url).pathname.split("/").at(-3) ?? "");
+
 /** @type {ComfyExtension} */
 const extension = {
     name: NAME,
+    folder: FOLDER,
     nodeCreated(/** @type {GraphNode} */ node) {
         // Another pack may have the same class id; it has its own idea of what its nodes do.
         if (node.constructor.nodeData?.category?.split("/")[0] === CATEGORY) {
@@ -26,20 +30,15 @@ const extension = {
     },
 };
 
-/** The folder in custom_nodes that a module was served from. @param {string} url */
-function folder(url) {
-    return decodeURIComponent(new URL(url).pathname.split("/").at(-3) ?? "");
-}
-
-if (app.extensions.some((other) => other.name === NAME)) {
-    const copy = folder(import.meta.url);
+const other = app.extensions.find(({ name }) => name === NAME);
+if (other) {
     app.registerExtension({
-        name: `${NAME}, copy in ${copy}`,
+        name: `${NAME}, copy in ${FOLDER}`,
         setup() {
             app.extensionManager.toast.add({
                 severity: "warn",
                 summary: "Regional Sampling is installed twice",
-                detail: `One of the copies is custom_nodes/${copy}. Remove one and restart ComfyUI.`,
+                detail: `In custom_nodes/${FOLDER} and custom_nodes/${other.folder}. Remove one and restart ComfyUI.`,
             });
         },
     });
