@@ -331,15 +331,7 @@ def test_out_of_memory(place, call, engine, client, server_goes_on):
     assert b"Got an OOM, unloading all loaded models." in client.server.log.read_bytes()[before:]
 
 
-@pytest.mark.parametrize(
-    "engine",
-    [
-        pytest.param(engine, marks=pytest.mark.xfail(strict=False, reason="stepwise does not look for NaN yet"))
-        if engine == "stepwise"
-        else engine
-        for engine in ENGINES
-    ],
-)
+@pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("place", ["base", "b"])
 def test_nan_from_the_model(place, engine, client, server_goes_on):
     """Instead of a black picture, an error that names who answered it and the step, counted from 1."""
@@ -612,6 +604,7 @@ def assert_clear(details):
     assert "\n" not in message and message.endswith(".") and not re.search(r"Traceback|File \"|\.py", message), message
 
 
+NOT_YET = pytest.mark.xfail(strict=False, reason="KSamplerAdvancedProvider does not look at sigma_factor for NaN yet")
 FLOATS = [
     (build, node["class_type"], name)
     for build in BUILDERS[:-1]
@@ -622,8 +615,13 @@ FLOATS = [
 ]
 
 
-@pytest.mark.xfail(strict=False, reason="widgets are not looked at for NaN yet")
-@pytest.mark.parametrize(("build", "node", "name"), list(dict.fromkeys(FLOATS)))
+@pytest.mark.parametrize(
+    ("build", "node", "name"),
+    [
+        pytest.param(*one, marks=NOT_YET) if one[0] in (lockstep, side_by_side) and one[2] == "sigma_factor" else one
+        for one in dict.fromkeys(FLOATS)
+    ],
+)
 def test_a_widget_that_is_nan(build, node, name, client):
     """The server lets it pass: no comparison with min and max fails."""
     scene = small(build)
@@ -648,7 +646,6 @@ def test_ten_thousand_steps_can_be_interrupted(build, client, server_goes_on):
         client.run(scene, interrupt)
 
 
-@pytest.mark.xfail(run=False, reason="a schedule of 2,000,000,000 steps is not refused yet and takes all memory")
 @pytest.mark.parametrize(
     "build", [regional_sampler, two_advanced_samplers, two_samplers], ids=lambda build: build.__name__
 )
