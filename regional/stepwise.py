@@ -17,7 +17,7 @@ from ..samplers.prompts import Presence
 from ..samplers.providers import as_own, call
 from ..samplers.recovery import NO_RECOVERY
 from ..samplers.session import Session
-from .job import Canvas, Job
+from .job import Canvas, Job, Steps
 from .regions import Region
 from .shares import Window
 
@@ -51,7 +51,7 @@ def run(job: Job) -> Latent:
             NO_RECOVERY,
             canvas.noise(latent, steps.base_seed) if add_noise else None,
         )
-        _check(latent, "the base", steps.regional - 1, steps.total)
+        _check(latent, "the base", steps.regional - 1, steps)
         add_noise = steps.renoise
 
     for step in range(steps.regional, steps.alone):
@@ -70,7 +70,7 @@ def run(job: Job) -> Latent:
             canvas.noise(latent, steps.seed) if add_noise else None,
         )
         # Regions never add noise: the base's call left the canvas noisy inside their masks too.
-        _check(latent, "the base", step, steps.total)
+        _check(latent, "the base", step, steps)
         add_noise = False
         for number, (region, place) in enumerate(zip(canvas.regions, places, strict=True)):
             if number not in active:
@@ -89,7 +89,7 @@ def run(job: Job) -> Latent:
                 leave_noise,
                 options.recovery,
             )
-            _check(latent, region.name, step, steps.total)
+            _check(latent, region.name, step, steps)
             if options.paste:
                 latent = latents.paste(before, latents.without_mask(latent), place)
 
@@ -120,9 +120,9 @@ def _activity(canvas: Canvas, session: Session, total: int) -> Callable[[int], t
     return lambda step: tuple(n for n in everybody if schedule[min(step, len(schedule) - 1)] in windows[n])
 
 
-def _check(latent: Latent, name: str, step: int, total: int) -> None:
+def _check(latent: Latent, name: str, step: int, steps: Steps) -> None:
     if not bool(latent["samples"].isfinite().all()):
-        raise not_finite(name, f"at step {step + 1} of {total}")
+        raise not_finite(name, f"at step {step - steps.start + 1} of {steps.end - steps.start}")
 
 
 def _outside(regions: Sequence[Region], size: tuple[int, int]) -> torch.Tensor:
