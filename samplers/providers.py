@@ -216,8 +216,8 @@ def schedule_steps(steps: int, denoise: float, owner: str) -> int:
         )
     if steps / denoise > MAX_SCHEDULE:
         raise ValueError(
-            f"{owner}: {steps} steps at denoise {denoise:g} are the end of a schedule of {steps / denoise:.3g} steps, at "
-            f"most {MAX_SCHEDULE} can be made; raise denoise."
+            f"{owner}: {steps} steps at denoise {denoise:g} are the end of a schedule of {steps / denoise:.3g} steps, "
+            f"at most {MAX_SCHEDULE} can be made; raise denoise."
         )
     return math.floor(steps / denoise)
 
