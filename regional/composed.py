@@ -10,58 +10,16 @@ from typing import Any
 
 import comfy.model_management
 import torch
-from comfy.hooks import HookGroup
 
 from ..masks.boxes import Box, bounds
 from ..samplers.guided import Guidance, not_finite
 from ..samplers.latents import pixels_per_latent
-from .adapters import Delta, NotRoutable, delta, hooks, is_weight_clone, with_hooks
+from .adapters import NotRoutable
 from .groups import POST_CFG, ModelGroup, Options, Prediction, Prepare
+from .serving import Served, serve
 from .shares import SIGMA_TOLERANCE, Phase, Shares
 
 log = logging.getLogger(__name__)
-
-
-class _Served:
-    """Members that one loaded model serves, as a ModelGroup is made of them."""
-
-    def __init__(self, index: int, guidance: Guidance) -> None:
-        self.members = {index: guidance}
-        self.deltas: dict[int, Delta] = {}
-        self._reference = guidance.model
-        # By the id of a clone: its delta, or the hooks that put its patches on.
-        self._ways: dict[int, Delta | HookGroup | None] = {id(guidance.model): None}
-
-    def take(self, name: str, index: int, guidance: Guidance, route: bool, obstacle: NotRoutable | None) -> bool:
-        """Take a member in if its model is the one, or a weight clone of it; `name` and `obstacle` are for the log."""
-        clone = guidance.model
-        if id(clone) not in self._ways:
-            if not is_weight_clone(self._reference, clone):
-                return False
-            try:
-                self._ways[id(clone)] = self._way(name, clone, route, obstacle)
-            except NotRoutable as reason:
-                log.warning(
-                    "%s: the model's weights are switched for it at every step, which is slow: %s.", name, reason
-                )
-                return False
-        way = self._ways[id(clone)]
-        if isinstance(way, HookGroup):
-            guidance = with_hooks(guidance, self._reference, way)
-        elif way is not None:
-            self.deltas[index] = way
-        self.members[index] = guidance
-        return True
-
-    def _way(self, name: str, clone: Any, route: bool, obstacle: NotRoutable | None) -> Delta | HookGroup:
-        if route:
-            try:
-                return delta(self._reference, clone, self._reference.load_device)
-            except NotRoutable as reason:
-                obstacle = reason
-        way = hooks(self._reference, clone)
-        log.warning("%s: its weights are patched by hooks at every step, which is slower: %s.", name, obstacle)
-        return way
 
 
 class ComposedGuider(ModelGroup):
@@ -101,25 +59,22 @@ class ComposedGuider(ModelGroup):
                 return self._sample(*args, **kwargs)
         finally:
             # The host keeps guiders between runs; what was made for this one need not wait with it.
-            self._serve(_Served(0, self._guidances[0]))
+            self._serve(Served(0, self._guidances[0]))
             self._others, self._active = [], self
 
-    def _serve(self, served: _Served) -> None:
+    def _serve(self, served: Served) -> None:
         """Become the group of these members, and keep what others changed of this guider."""
         cfg, options = self.cfg, self.model_options
         super().__init__(served.members, served.deltas)
         self.cfg, self.model_options = cfg, options
 
     def _gather(self, route: bool, reason: NotRoutable | None = None) -> None:
-        """Group the members that one loaded model can serve: its own, and those of its weight clones, routed by row if
-        they can be and with `route`, else by weight hooks.
-        """
-        groups: list[_Served] = []
-        for index, guidance in enumerate(self._guidances):
-            if not any(served.take(self._names[index], index, guidance, route, reason) for served in groups):
-                groups.append(_Served(index, guidance))
-        self._serve(groups[0])
-        self._others = [ModelGroup(served.members, served.deltas) for served in groups[1:]]
+        """Group the members by the loaded model that can serve them."""
+        first, *rest = serve(self._guidances, self._names, route, reason)
+        for note in (note for served in (first, *rest) for note in served.notes):
+            log.warning(note)
+        self._serve(first)
+        self._others = [ModelGroup(served.members, served.deltas) for served in rest]
 
     def _sample(
         self,

@@ -11,7 +11,7 @@ import sys
 import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -28,10 +28,11 @@ import comfy.latent_formats
 import comfy.model_base
 import comfy.sample
 import comfy.supported_models
-import pack.regional.composed as composed
+import pack.regional.serving as serving
 import torch
 from comfy.model_patcher import ModelPatcher
 from loras import Patching, with_lora
+from pack.regional.adapters import NotRoutable
 from testing_pack import texture
 from testing_pack.models import (
     ClosedForm,
@@ -248,15 +249,13 @@ def cost(run: Callable[[], Any], counter: Any, size: Size, unit: float) -> Cost:
 @contextmanager
 def mechanism(name: str) -> Iterator[None]:
     """How clones with LoRAs are served in lockstep: the best way, or one of the fallbacks."""
-    with mock.patch.object(composed, "delta", composed.delta) as routed:
-        if name != "routed":
-            composed.delta = mock.Mock(side_effect=composed.NotRoutable("it is measured without"))
+    with ExitStack() as changed:
+        if name == "hooks":
+            refusal = mock.Mock(side_effect=NotRoutable("measured without"))
+            changed.enter_context(mock.patch.object(serving, "delta", refusal))
         if name == "switched":
-            with mock.patch.object(composed, "is_weight_clone", lambda *_: False):
-                yield
-        else:
-            yield
-    del routed
+            changed.enter_context(mock.patch.object(serving, "is_weight_clone", lambda *_: False))
+        yield
 
 
 def costs(size: Size) -> dict[tuple[str, bool], list[Cost]]:

@@ -67,10 +67,10 @@ def columns(count, width=12):
 
 def as_switched(monkeypatch, run):
     """What comes out when no clone is routed: the host's own patching, at every region of every step."""
-    import pack.regional.composed as composed
+    import pack.regional.serving as serving
 
     with monkeypatch.context() as patched:
-        patched.setattr(composed, "is_weight_clone", lambda *_: False)
+        patched.setattr(serving, "is_weight_clone", lambda *_: False)
         return run()
 
 
@@ -147,8 +147,6 @@ def test_patches_that_are_not_built_on_the_base_s_are_switched_and_said(caplog):
 
 def test_switched_clones_are_switched_as_seldom_as_can_be(monkeypatch):
     """There and back again: the model that is loaded is asked first, so that N clones are N - 1 switches a step."""
-    import pack.regional.composed as composed
-
     net = NETWORKS["unet"]
     model = net.model()
     clones = [with_lora(model, net.layers, seed=n) for n in (1, 2)]
@@ -160,9 +158,8 @@ def test_switched_clones_are_switched_as_seldom_as_can_be(monkeypatch):
     switches = []
     load = comfy.model_management.load_models_gpu
     with monkeypatch.context() as patched:
-        patched.setattr(
-            composed.comfy.model_management, "load_models_gpu", lambda *a, **k: (switches.append(1), load(*a, **k))
-        )
+        loading = lambda *args, **kwargs: (switches.append(1), load(*args, **kwargs))  # noqa: E731
+        patched.setattr(comfy.model_management, "load_models_gpu", loading)
         as_switched(monkeypatch, lambda: lockstep(net.latent, base, *pairs, steps=4))
     loads_before_sampling = 3
     assert len(switches) - loads_before_sampling <= 4 * 2
