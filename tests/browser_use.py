@@ -210,6 +210,12 @@ class Frontend:
         assert done["status"]["status_str"] == "success", done["status"]
         return done
 
+    def steps(self) -> int:
+        """How many steps can be undone, once nothing is left to be noted."""
+        self.page.mouse.click(1250, 550)  # on empty canvas: whenever the mouse goes up, the frontend looks for changes
+        self.settle()
+        return int(self.js("() => app.extensionManager.workflow.activeWorkflow.changeTracker.undoQueue.length"))
+
     def settle(self) -> None:
         """Waits until what was changed is drawn, and noted in the undo history."""
         self.js(

@@ -58,8 +58,10 @@ def test_by_mouse_and_undo(frontend):
     frontend.drag(frontend.place(sources[1], 0, output=True), frontend.place(node, 1))
     assert frontend.inputs(node) == shown(sources)
     frontend.screenshot("two")
+    before = frontend.steps()
     frontend.drag(frontend.place(node, 0), (1200, 400))  # off, and dropped where nothing is
     assert frontend.inputs(node) == shown(sources[1:])
+    assert frontend.steps() == before + 1
     frontend.screenshot("one")
     for _ in range(2):
         frontend.page.keyboard.press("Control+z")
@@ -127,8 +129,10 @@ def test_subgraphs(frontend, inside):
     check()
     frontend.load(frontend.save())
     check()
+    before = frontend.steps()
     frontend.select(subgraph)
     frontend.command("Comfy.Graph.UnpackSubgraph")
+    assert frontend.steps() == before + 1
     (node,) = frontend.nodes(COMBINE)
     came = frontend.inputs(node)
     assert list(came) == names(4)
