@@ -42,6 +42,8 @@ class ComposedGuider(ModelGroup):
         self._shares, self._context, self._vary = shares, context, vary
         self._others: list[ModelGroup] = []
         self._boxes: dict[Phase, dict[int, Box]] = {}
+        # Who was said not to be cropped in this run.
+        self._told: set[int] = set()
         self._last: dict[int, Prediction] = {}
         self._active: ModelGroup = self
         self._with_negatives = False
@@ -112,7 +114,7 @@ class ComposedGuider(ModelGroup):
             run()
         finally:
             self._shares.forget()
-            self._boxes, self._last, self._with_negatives = {}, {}, False
+            self._boxes, self._last, self._told, self._with_negatives = {}, {}, set(), False
         return result
 
     def inner_sample(self, noise: torch.Tensor, latent_image: torch.Tensor, *args: Any, **kwargs: Any) -> Any:
@@ -195,7 +197,8 @@ class ComposedGuider(ModelGroup):
                     reason = group.obstacles[index]
                     if reason is None:
                         extents[index] = extent
-                    elif extent != Box(0, 0, *size):
+                    elif extent != Box(0, 0, *size) and index not in self._told:
+                        self._told.add(index)
                         log.warning("%s is computed on the whole canvas, not cropped: %s.", self._names[index], reason)
                 boxes.update(group.boxes(extents, size, context))
             self._boxes[phase] = boxes
