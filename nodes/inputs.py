@@ -108,9 +108,9 @@ def recovery_inputs() -> dict[str, Declaration]:
     }
 
 
-def engine_inputs() -> dict[str, Declaration]:
+def engine_inputs(default: str = STEPWISE) -> dict[str, Declaration]:
     """engine, and what lockstep alone uses: the last optional inputs of the sampler nodes."""
-    return {"engine": _engine(), **lockstep_inputs()}
+    return {"engine": _engine(default), **lockstep_inputs()}
 
 
 def lockstep_inputs() -> dict[str, Declaration]:
@@ -153,9 +153,9 @@ def crop_context(region_compute: str, context: int, owner: str) -> int | None:
     return context if region_compute == CROP else None
 
 
-def _engine() -> Declaration:
+def _engine(default: str) -> Declaration:
     return list(ENGINES), {
-        "default": STEPWISE,
+        "default": default,
         "tooltip": "stepwise: the sampler is restarted at every step, for the picture that saved workflows always "
         "gave; euler suits it best. lockstep: one run, any sampler, no seams, fewer model calls; overlap_factor is "
         "then the width of a linear blend, a noise_mask of the latent is respected, and restore_latent and "

@@ -126,7 +126,7 @@ class KSamplerAdvancedProvider:
         scheduler_func_opt: SchedulerFunc | None = None,
     ) -> tuple[KSamplerAdvancedObject]:
         owner = type(self).__name__
-        if sigma_factor <= 0.0:
+        if not sigma_factor > 0.0:
             raise ValueError(
                 f"{owner}: sigma_factor must be above 0, {sigma_factor} came, which leaves no noise to remove; "
                 "1 leaves the schedule as it is."

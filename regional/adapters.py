@@ -223,7 +223,9 @@ def _term(model: Any, layer: str, kind: str, patch: tuple[Any, ...], sign: float
         return _BiasTerm(diff.to(device) * (strength * sign), channel)
     place = _ADDITIVE.get(type(value))
     if kind != "weight" or place is None or value.weights[place] is not None or info["groups"] != 1:
-        raise NotRoutable(f"the patch of {layer} ({getattr(value, 'name', 'full weights')}) is not additive")
+        dora = place is not None and value.weights[place] is not None
+        name = "DoRA" if dora else getattr(value, "name", "full weights")
+        raise NotRoutable(f"the patch of {layer} ({name}) is not additive")
     if isinstance(value, LoRAAdapter) and value.weights[5] is not None:
         raise NotRoutable(f"the patch of {layer} changes the weight's shape")
     if offset is not None and (offset[0] != 0 or info["is_conv"]):

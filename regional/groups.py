@@ -92,7 +92,7 @@ class ModelGroup(comfy.samplers.CFGGuider):
             self._prepared[index] = comfy.samplers.process_conds(
                 self.inner_model, noise, own, device, latent, denoise_mask, seed, **shapes
             )
-        self._same = _equal_conds(self._prepared, self._variants)
+        self._same = equal_conds(self._prepared, self._variants)
         self.obstacles = {
             index: crop.obstacle(self.inner_model, conds, noise.shape) for index, conds in self._prepared.items()
         }
@@ -295,7 +295,7 @@ def _calling(inner: Callable[..., Any] | None) -> Callable[..., Any]:
     return inner or (lambda apply_model, args: apply_model(args["input"], args["timestep"], **args["c"]))
 
 
-def _equal_conds(
+def equal_conds(
     prepared: dict[int, dict[str, Any]], variants: dict[int, int]
 ) -> dict[tuple[int, str], tuple[int, str]]:
     """For each (member, kind) the first one of the same kind with equal conds and weights."""

@@ -189,7 +189,7 @@ class _LoopThread:
         if x.shape != self._arguments.noise.shape or math.isnan(sigma):
             raise ValueError(
                 f"it asks at sigma {sigma} for a latent of shape {tuple(x.shape)}; beside other samplers it must stay "
-                f"at {tuple(self._arguments.noise.shape)} and at a sigma that is a number"
+                f"at {tuple(self._arguments.noise.shape)} and at a sigma that is a number."
             )
         self.request = self._last = Request(x, timestep, sigma, model_options)
         self._stands.release()

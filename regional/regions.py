@@ -27,6 +27,8 @@ class Region:
     mask: torch.Tensor
     overlap: int
     prompt: RegionalPromptLike | None = None
+    # Its place in the list that it came in, from 1.
+    number: int = 1
 
     @property
     def presence(self) -> Presence:
@@ -56,7 +58,8 @@ class Region:
 def read_regions(prompts: object, base_model: Any, overlap: int, owner: str) -> list[Region]:
     """The regions of REGIONAL_PROMPTS, in order; those whose mask is empty are left out. Nothing is changed.
 
-    Raises TypeError or ValueError, naming the region, for what cannot be sampled on one canvas with `base_model`.
+    Raises TypeError or ValueError, naming the region, for what cannot be sampled on one canvas with `base_model`; None
+    leaves that open.
     """
     if not isinstance(prompts, Sequence) or isinstance(prompts, str):
         raise TypeError(
@@ -74,13 +77,14 @@ def read_regions(prompts: object, base_model: Any, overlap: int, owner: str) -> 
                 f"{where}: a regional prompt was expected, {kind_of(prompt)} came; connect a RegionalPrompt."
             )
         sampler = check_step_sampler(prompt.sampler, where)
-        check_formats(base_model, sampler.params[0], where)
+        if base_model is not None:
+            check_formats(base_model, sampler.params[0], where)
         # Our own was checked when it was made.
         mask = prompt.masks if isinstance(prompt, RegionalPromptObject) else as_mask(prompt.mask, where)
         if not mask.any():
             log.warning("%s: its mask is empty, so the region is left out.", where)
             continue
-        regions.append(Region(name, sampler, mask, overlap, prompt))
+        regions.append(Region(name, sampler, mask, overlap, prompt, number))
     return regions
 
 

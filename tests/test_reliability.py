@@ -608,7 +608,6 @@ def assert_clear(details):
     assert "\n" not in message and message.endswith(".") and not re.search(r"Traceback|File \"|\.py", message), message
 
 
-NOT_YET = pytest.mark.xfail(strict=False, reason="KSamplerAdvancedProvider does not look at sigma_factor for NaN yet")
 FLOATS = [
     (build, node["class_type"], name)
     for build in BUILDERS[:-1]
@@ -621,10 +620,7 @@ FLOATS = [
 
 @pytest.mark.parametrize(
     ("build", "node", "name"),
-    [
-        pytest.param(*one, marks=NOT_YET) if one[0] in (lockstep, side_by_side) and one[2] == "sigma_factor" else one
-        for one in dict.fromkeys(FLOATS)
-    ],
+    [one for one in dict.fromkeys(FLOATS)],
 )
 def test_a_widget_that_is_nan(build, node, name, client):
     """The server lets it pass: no comparison with min and max fails."""
