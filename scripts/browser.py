@@ -30,15 +30,23 @@ def install_browser(python: Path) -> str | None:
 
     `python` is one that has Playwright.
     """
+    ways = [[[str(python), "-P", "-m", "playwright", "install", "chromium"]]]
     if shutil.which("apt-get") and hasattr(os, "geteuid") and os.geteuid() == 0:
-        env = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-        commands = [["apt-get", "update"], ["apt-get", "install", "-y", "--no-install-recommends", "chromium"]]
-    else:
-        env = dict(os.environ)
-        commands = [[str(python), "-P", "-m", "playwright", "install", "chromium"]]
-    for command in commands:
-        done = subprocess.run(command, env=env, stdin=subprocess.DEVNULL, capture_output=True, text=True)
-        if done.returncode:
-            tail = "\n".join((done.stdout + done.stderr).splitlines()[-5:])
-            return f"{' '.join(command)} failed:\n{tail}"
-    return None
+        install = ["apt-get", "install", "-y", "--no-install-recommends", "chromium", "fonts-dejavu-core"]
+        ways.insert(0, [["apt-get", "update"], install])
+    failed = []
+    for commands in ways:
+        why = next(filter(None, map(_failure, commands)), None)
+        if why is None:
+            return None
+        failed.append(why)
+    return "\n".join(failed)
+
+
+def _failure(command: list[str]) -> str | None:
+    """Runs a command; None, or the end of what it said."""
+    env = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+    done = subprocess.run(command, env=env, stdin=subprocess.DEVNULL, capture_output=True, text=True)
+    if done.returncode == 0:
+        return None
+    return "\n".join([f"{' '.join(command)} failed:", *(done.stdout + done.stderr).splitlines()[-5:]])
