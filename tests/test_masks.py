@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 import torch
 from pack.masks.convert import as_mask, check_batch
-from pack.masks.shape import cells, grow, outside_all, resize
+from pack.masks.shape import cells, check_count, grow, on_latent, outside_all, resize
+from pack.masks.weights import mix, reach, stack
 
 # References
 
@@ -369,3 +370,137 @@ def test_cells_cover_the_canvas_once_row_by_row(grid, size):
         owner[place] = number
     want = [[y * rows // height * columns + x * columns // width for x in range(width)] for y in range(height)]
     assert owner.tolist() == want and len(places) == rows * columns
+
+
+# Shares of a latent pixel
+
+
+def naive_mix(claims):
+    total = sum(claims)
+    return [max(1 - total, 0), *(claim / max(total, 1) for claim in claims)]
+
+
+def naive_stack(claims):
+    """Layers from the bottom up: each covers what is under it in its part."""
+    shares = [1.0]
+    for claim in claims:
+        shares = [share * (1 - claim) for share in shares] + [claim]
+    return shares
+
+
+@pytest.mark.parametrize("blend, naive", [(mix, naive_mix), (stack, naive_stack)])
+@pytest.mark.parametrize("count", [1, 2, 5])
+def test_weights_of_each_pixel(blend, naive, count):
+    claims = [random_mask(2, 3, 4, seed=number) for number in range(count)]
+    claims[0][0, 0] = 0.0
+    claims[-1][0, 1] = 1.0
+    before = [claim.clone() for claim in claims]
+    weights = blend(claims)
+    assert len(weights) == count + 1
+    assert torch.allclose(sum(weights), torch.ones(2, 3, 4))
+    for place in np.ndindex(2, 3, 4):
+        want = naive([float(claim[place]) for claim in claims])
+        assert [float(weight[place]) for weight in weights] == pytest.approx(want, abs=1e-6)
+    assert all(torch.equal(claim, was) for claim, was in zip(claims, before, strict=True))
+
+
+def naive_reach(mask, size, ring):
+    """The claim d pixels from one of value m is m * (1 - (d - 1/2) / ring), along y, then along x."""
+    claim = naive_area(mask, *size)
+    for axis, width in ((1, ring[0]), (2, ring[1])):
+        out = claim.copy()
+        for place in np.ndindex(claim.shape):
+            for other in range(claim.shape[axis]):
+                source = tuple(other if n == axis else i for n, i in enumerate(place))
+                distance = abs(other - place[axis])
+                if 0 < distance < width + 0.5:
+                    out[place] = max(out[place], claim[source] * (1 - (distance - 0.5) / width))
+        claim = out
+    return claim
+
+
+@pytest.mark.parametrize("ring", [(0, 0), (0.4, 0.4), (1.25, 1.25), (2, 5), (0, 3), (40, 40)])
+@pytest.mark.parametrize("size", [(6, 7), (12, 14), (3, 5)])
+def test_reach_falls_linearly_around_a_mask(size, ring):
+    mask = random_mask(2, 12, 14) * (random_mask(2, 12, 14, seed=1) > 0.9)
+    before = mask.clone()
+    got = reach(mask, size, ring)
+    np.testing.assert_allclose(got.numpy(), naive_reach(mask.numpy(), size, ring), atol=1e-5)
+    assert torch.equal(mask, before)
+
+
+def test_the_order_matters_to_a_stack_only():
+    claims = [random_mask(1, 4, 5, seed=number) for number in range(3)]
+    for blend, same in ((mix, True), (stack, False)):
+        there, back = blend(claims), blend(claims[::-1])
+        assert torch.allclose(there[0], back[0], atol=1e-6)  # the base's share is what nobody claims
+        assert torch.allclose(there[1], back[3], atol=1e-6) is same
+
+
+def test_the_top_of_a_stack_hides_what_is_under_it():
+    base, under, top = stack([torch.tensor([1.0, 1.0, 0.5]), torch.tensor([1.0, 0.25, 0.5])])
+    assert base.tolist() == [0, 0, 0.25] and under.tolist() == [0, 0.75, 0.25] and top.tolist() == [1, 0.25, 0.5]
+
+
+# Masks of pictures, videos and frames
+
+
+@pytest.mark.parametrize("shape", [(2, 4, 5, 6), (2, 4, 3, 5, 6)])
+@pytest.mark.parametrize("count", [1, 2])
+def test_on_latent_has_one_mask_for_each_picture_or_video(shape, count):
+    mask = random_mask(count, 5, 6)
+    out = on_latent(mask, shape)
+    assert out.ndim == len(shape)
+    for latent in np.ndindex(*shape[:-2]):
+        assert torch.equal(out.expand(shape)[latent], mask[latent[0] if count > 1 else 0])
+
+
+def naive_frame(mask, frame, frames):
+    """As pixels are resized: linear between the masks whose centres lie around the frame's."""
+    at = max(naive_source(frame, len(mask), frames), 0.0)
+    low = min(int(at), len(mask) - 1)
+    high = min(low + 1, len(mask) - 1)
+    return (1 - (at - low)) * mask[low] + (at - low) * mask[high]
+
+
+@pytest.mark.parametrize("frames, count", [(3, 3), (3, 2), (3, 12), (2, 5), (1, 4), (5, 2)])
+def test_on_latent_spreads_frames_over_a_video(frames, count):
+    mask = random_mask(count, 5, 6)
+    before = mask.clone()
+    out = on_latent(mask, (1, 4, frames, 5, 6))
+    assert out.shape == (1, 1, frames, 5, 6)
+    for frame in range(frames):
+        assert torch.allclose(out[0, 0, frame], naive_frame(mask, frame, frames), atol=1e-6)
+    assert torch.equal(mask, before)
+
+
+def test_as_many_masks_as_videos_are_no_frames():
+    mask = random_mask(3, 5, 6)
+    assert on_latent(mask, (3, 4, 3, 5, 6)).shape == (3, 1, 1, 5, 6)
+    assert on_latent(mask, (1, 4, 3, 5, 6)).shape == (1, 1, 3, 5, 6)
+
+
+@pytest.mark.parametrize(
+    "count, shape",
+    [
+        (1, (2, 4, 5, 6)),
+        (2, (2, 4, 5, 6)),
+        (1, (2, 4, 3, 5, 6)),
+        (2, (2, 4, 3, 5, 6)),
+        (1, (1, 4, 3, 5, 6)),
+        (3, (1, 4, 3, 5, 6)),
+        (7, (1, 4, 3, 5, 6)),
+        (7, (1, 4, 1, 5, 6)),
+    ],
+)
+def test_check_count_accepts_what_on_latent_can_spread(count, shape):
+    check_count(random_mask(count, 5, 6), shape, "region 1")
+    on_latent(random_mask(count, 5, 6), shape).expand(shape)
+
+
+@pytest.mark.parametrize(
+    "count, shape", [(2, (1, 4, 5, 6)), (3, (2, 4, 5, 6)), (3, (2, 4, 3, 5, 6)), (6, (2, 4, 3, 5, 6))]
+)
+def test_check_count_refuses_others_with_both_numbers(count, shape):
+    with pytest.raises(ValueError, match=rf"^region 2: 1 mask.* expected, {count} came"):
+        check_count(random_mask(count, 5, 6), shape, "region 2")
