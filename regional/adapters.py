@@ -118,11 +118,14 @@ class ClonePatches(comfy.hooks.WeightHook):
         return copied
 
 
-def hooks(reference: Any, clone: Any) -> comfy.hooks.HookGroup:
-    """Hooks that patch the reference's weights as the clone's are.
+def hooks(reference: Any, clone: Any) -> tuple[comfy.hooks.HookGroup, bool]:
+    """Hooks that patch the reference's weights as the clone's are, and whether some lie on the reference's own patches.
 
-    Raises NotRoutable if the reference holds patches on which the clone's are not built.
+    Raises NotRoutable if the reference holds patches on which the clone's are not built, or if its weights are
+    quantised: the host does not find their scales where it takes stock for a hook.
     """
+    if any(type(weight).__name__ == "QuantizedTensor" for weight in reference.model.parameters()):
+        raise NotRoutable("quantised weights take no hooks")
     # What stands at one place of the lists is put on in one go, and the places in their order.
     layers: dict[tuple[int, float, float], dict[Any, Any]] = {}
     for key in sorted(reference.patches.keys() | clone.patches.keys()):
@@ -133,7 +136,8 @@ def hooks(reference: Any, clone: Any) -> comfy.hooks.HookGroup:
             layers.setdefault((place, strength, strength_model), {})[key, offset, function] = value
     group = comfy.hooks.HookGroup()
     group.add(ClonePatches([(layer[1], layer[2], layers[layer]) for layer in sorted(layers)]))
-    return group
+    on_top = any(key in reference.patches for patches in layers.values() for key, _, _ in patches)
+    return group, on_top
 
 
 def with_hooks(guidance: Guidance, model: Any, group: comfy.hooks.HookGroup) -> Guidance:
@@ -215,7 +219,8 @@ def _term(model: Any, layer: str, kind: str, patch: tuple[Any, ...], sign: float
     if strength_model != 1.0 or function is not None:
         raise NotRoutable(f"the patch of {layer} changes the weight itself")
     info = get_module_type_info(module)
-    if not info["is_conv"] and not isinstance(module, torch.nn.Linear):
+    # The host's linear layers with quantised weights are none of torch's.
+    if not info["is_conv"] and not hasattr(module, "in_features"):
         raise NotRoutable(f"{layer} is neither a linear layer nor a convolution")
     channel = 1 if info["is_conv"] else -1
     if kind == "bias" and _is_diff(value) and offset is None:

@@ -16,7 +16,7 @@ from ..samplers.guided import Guidance, not_finite
 from ..samplers.latents import pixels_per_latent
 from .adapters import NotRoutable
 from .groups import POST_CFG, ModelGroup, Options, Prediction, Prepare
-from .serving import Served, serve
+from .serving import Served, Way, serve
 from .shares import SIGMA_TOLERANCE, Phase, Shares
 
 log = logging.getLogger(__name__)
@@ -51,14 +51,16 @@ class ComposedGuider(ModelGroup):
         self._sigmas: torch.Tensor
 
     def sample(self, *args: Any, **kwargs: Any) -> torch.Tensor:
-        """As CFGGuider.sample. If the model turns out not to let its rows be routed, once more with weight hooks."""
+        """As CFGGuider.sample. If a model turns out not to be served as it should, once more in the next best way."""
+        obstacle: NotRoutable | None = None
         try:
-            try:
-                self._gather(route=True)
-                return self._sample(*args, **kwargs)
-            except NotRoutable as reason:
-                self._gather(route=False, reason=reason)
-                return self._sample(*args, **kwargs)
+            for best in Way:
+                try:
+                    self._gather(best, obstacle)
+                    return self._sample(*args, **kwargs)
+                except NotRoutable as reason:
+                    obstacle = reason
+            raise RuntimeError(f"Switching models failed: {obstacle}.")
         finally:
             # The host keeps guiders between runs; what was made for this one need not wait with it.
             self._serve(Served(0, self._guidances[0]))
@@ -67,16 +69,16 @@ class ComposedGuider(ModelGroup):
     def _serve(self, served: Served) -> None:
         """Become the group of these members, and keep what others changed of this guider."""
         cfg, options = self.cfg, self.model_options
-        super().__init__(served.members, served.deltas)
+        super().__init__(served.members, served.deltas, served.on_top)
         self.cfg, self.model_options = cfg, options
 
-    def _gather(self, route: bool, reason: NotRoutable | None = None) -> None:
+    def _gather(self, best: Way, obstacle: NotRoutable | None) -> None:
         """Group the members by the loaded model that can serve them."""
-        first, *rest = serve(self._guidances, self._names, route, reason)
+        first, *rest = serve(self._guidances, self._names, best, obstacle)
         for note in (note for served in (first, *rest) for note in served.notes):
             log.warning(note)
         self._serve(first)
-        self._others = [ModelGroup(served.members, served.deltas) for served in rest]
+        self._others = [ModelGroup(served.members, served.deltas, served.on_top) for served in rest]
 
     def _sample(
         self,

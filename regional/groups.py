@@ -13,7 +13,7 @@ import torch
 from ..masks.boxes import Box, crops
 from ..samplers.guided import Guidance
 from . import crop
-from .adapters import Delta, Router
+from .adapters import Delta, NotRoutable, Router
 
 Options = dict[str, Any]
 PRE_CFG, POST_CFG, WRAPPER = "sampler_pre_cfg_function", "sampler_post_cfg_function", "model_function_wrapper"
@@ -41,7 +41,9 @@ class ModelGroup(comfy.samplers.CFGGuider):
     cfg: float
     model_options: dict[str, Any]
 
-    def __init__(self, guidances: dict[int, Guidance], deltas: dict[int, Delta] | None = None) -> None:
+    def __init__(
+        self, guidances: dict[int, Guidance], deltas: dict[int, Delta] | None = None, hooks_on_top: bool = False
+    ) -> None:
         first = next(iter(guidances.values()))
         super().__init__(first.model)
         self._variants = {index: id(guidance.model) for index, guidance in guidances.items()}
@@ -52,6 +54,7 @@ class ModelGroup(comfy.samplers.CFGGuider):
         )
         # The host may have put another patcher in the place of one that cannot take hooks.
         self._router = Router(self.model_patcher.model, deltas) if deltas else None
+        self._hooks_on_top = hooks_on_top
         self.options: Options = {}
         # (memory required, minimum), as the host estimates it for its own loading.
         self.memory: tuple[float, float] = (0, 0)
@@ -81,6 +84,9 @@ class ModelGroup(comfy.samplers.CFGGuider):
         seed: int,
         **shapes: Any,
     ) -> Any:
+        if self._hooks_on_top and getattr(self.model_patcher.model, "model_lowvram", False):
+            # Offloaded weights get the model's own patches when they are used: above the hooks', not below.
+            raise NotRoutable("hooks and the base's own patches are on the same weights, which are offloaded")
         # process_conds copies each cond that has an area into all other lists of its dict: one dict for each member.
         given, self.conds = self.conds, {}
         latent = latent_image

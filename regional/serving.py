@@ -1,6 +1,7 @@
 """Which loaded model serves which members, and how: routed rows, weight hooks, or a model of its own."""
 
 from collections.abc import Sequence
+from enum import IntEnum
 from typing import Any
 
 from comfy.hooks import HookGroup
@@ -9,18 +10,28 @@ from ..samplers.guided import Guidance
 from .adapters import Delta, NotRoutable, delta, hooks, is_weight_clone, with_hooks
 
 
+class Way(IntEnum):
+    """How a weight clone of a loaded model may be served, from the fastest."""
+
+    ROUTED = 0
+    HOOKED = 1
+    SWITCHED = 2
+
+
 class Served:
     """Members that one loaded model serves, as a ModelGroup is made of them; `notes` say what will be slow, and why."""
 
     def __init__(self, index: int, guidance: Guidance, notes: Sequence[str] = ()) -> None:
         self.members = {index: guidance}
         self.deltas: dict[int, Delta] = {}
+        # Whether hooks patch weights that the model's own patches are on.
+        self.on_top = False
         self.notes = list(notes)
         self._reference = guidance.model
         # By the id of a clone: its delta, or the hooks that put its patches on.
         self._ways: dict[int, Delta | HookGroup] = {}
 
-    def take(self, name: str, index: int, guidance: Guidance, route: bool, obstacle: NotRoutable | None) -> str | None:
+    def take(self, name: str, index: int, guidance: Guidance, best: Way, obstacle: NotRoutable | None) -> str | None:
         """Take a member in if its model is the one, or a weight clone of it that can be served here.
 
         None if it is in; else why not, empty for a model of its own.
@@ -33,7 +44,7 @@ class Served:
             return ""
         if id(clone) not in self._ways:
             try:
-                self._ways[id(clone)] = self._way(name, clone, route, obstacle)
+                self._ways[id(clone)] = self._way(name, clone, best, obstacle)
             except NotRoutable as reason:
                 return f"{name}: the model's weights are switched for it at every step, which is slow: {reason}."
         way = self._ways[id(clone)]
@@ -44,28 +55,37 @@ class Served:
         self.members[index] = guidance
         return None
 
-    def _way(self, name: str, clone: Any, route: bool, obstacle: NotRoutable | None) -> Delta | HookGroup:
-        if route:
+    def _way(self, name: str, clone: Any, best: Way, obstacle: NotRoutable | None) -> Delta | HookGroup:
+        if best == Way.ROUTED:
             try:
                 return delta(self._reference, clone, self._reference.load_device)
             except NotRoutable as reason:
                 obstacle = reason
-        way = hooks(self._reference, clone)
+        if best == Way.SWITCHED:
+            raise NotRoutable(str(obstacle))
+        try:
+            way, on_top = hooks(self._reference, clone)
+        except NotRoutable as reason:
+            raise NotRoutable(f"{obstacle}, and {reason}") from None
+        self.on_top |= on_top
         self.notes.append(f"{name}: its weights are patched by hooks at every step, which is slower: {obstacle}.")
         return way
 
 
 def serve(
-    guidances: Sequence[Guidance], names: Sequence[str], route: bool = True, obstacle: NotRoutable | None = None
+    guidances: Sequence[Guidance],
+    names: Sequence[str],
+    best: Way = Way.ROUTED,
+    obstacle: NotRoutable | None = None,
 ) -> list[Served]:
     """Group members (0 is the base) by the loaded model that can serve them: their own, or one that theirs is a weight
-    clone of, routed by row if it can be and with `route`, else by weight hooks. `obstacle` says why not, for the notes.
+    clone of, in the `best` way that there is. `obstacle` says why none better, for the notes.
     """
     groups: list[Served] = []
     for index, guidance in enumerate(guidances):
         reasons = []
         for served in groups:
-            reason = served.take(names[index], index, guidance, route, obstacle)
+            reason = served.take(names[index], index, guidance, best, obstacle)
             if reason is None:
                 break
             reasons.append(reason)

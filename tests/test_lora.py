@@ -3,6 +3,7 @@
 import threading
 
 import comfy.model_management
+import comfy.model_patcher
 import comfy.sample
 import pytest
 import torch
@@ -357,3 +358,94 @@ def test_a_clone_with_a_weight_wrapper_is_no_weight_clone():
     base, inside = (step_sampler(patcher, net.cond(1), net.cond(9)) for patcher in (model, clone))
     got = lockstep(net.latent, base, (torch.ones(1, 8, 12), inside))
     assert relative(got, plain(inside, net.latent)) < 1e-4
+
+
+def quantised_flux(model):
+    """A model with the weights of `model`, those of its blocks in 8 bits with a scale, through the host's loader."""
+    import json
+
+    import comfy.sd
+
+    stored = {}
+    for key, weight in model.model.diffusion_model.state_dict().items():
+        stored[key] = weight.clone()
+        if "blocks" in key and key.endswith(".weight") and weight.ndim == 2:
+            scale = weight.abs().max() / 448
+            stored[key], stored[f"{key}_scale"] = (weight / scale).to(torch.float8_e4m3fn), scale
+            kind = json.dumps({"format": "float8_e4m3fn"}).encode()
+            stored[key.removesuffix("weight") + "comfy_quant"] = torch.tensor(list(kind), dtype=torch.uint8)
+    return comfy.sd.load_diffusion_model_state_dict(stored)
+
+
+@pytest.mark.parametrize("kind", ["lora", "lokr", "diff"])
+def test_quantised_weights(kind, caplog):
+    """Routed, a LoRA is as near to the exact clone as the quantised base is; patched, it would be rounded with them."""
+    from testing_pack.families import FAMILIES
+
+    family = FAMILIES["Flux"]
+    exact = family.make()
+    model = quantised_flux(exact)
+    latent = family.latent()
+    shape = latent["samples"].shape[-2:]
+
+    def sampled(patcher):
+        return plain(step_sampler(patcher, family.cond(1), family.cond(9)), latent)
+
+    rounding = relative(sampled(model), sampled(exact))
+    clone = with_lora(model, family.lora_layers, kind=kind)
+    base, inside = (step_sampler(patcher, family.cond(1), family.cond(9)) for patcher in (model, clone))
+    sampled(model)
+    with Patching() as patching:
+        got = lockstep(latent, base, (torch.ones(1, *shape), inside))
+    if kind == "diff":
+        assert "quantised weights take no hooks" in caplog.text
+        assert relative(got, sampled(clone)) < 1e-6
+    else:
+        assert patching.count == 0
+        assert relative(got, sampled(with_lora(exact, family.lora_layers, kind=kind))) < 1.2 * rounding
+
+
+@pytest.mark.parametrize("kind", ["lora", "oft"])
+@pytest.mark.parametrize("network", NETWORKS)
+def test_offloaded_weights(network, kind, monkeypatch):
+    """Low VRAM: weights stay away from the device and are patched when they are cast, at each use."""
+    net = NETWORKS[network]
+    layers = [layer for layer in net.layers if "qkv" not in layer]
+    model = net.model()
+    base_model = with_lora(model, layers, 0.8, seed=1)
+    clone = with_lora(base_model, layers, 0.5, seed=2, kind=kind)
+    base, inside = (step_sampler(patcher, net.cond(1), net.cond(9)) for patcher in (base_model, clone))
+    want = plain(inside, net.latent)
+    load, loads = comfy.model_patcher.ModelPatcher.load, []
+
+    def load_little(patcher, device_to=None, lowvram_model_memory=0, force_patch_weights=False, full_load=False):
+        loads.append(patcher)
+        return load(patcher, device_to, 1, force_patch_weights, False)
+
+    model.detach()
+    monkeypatch.setattr(comfy.model_patcher.ModelPatcher, "load", load_little)
+    got = lockstep(net.latent, base, (torch.ones(1, 8, 12), inside))
+    assert loads and model.model.model_lowvram
+    assert relative(got, want) < 1e-4
+    assert relative(plain(base, net.latent), want) > 1e-3
+
+
+def test_weights_of_eight_bits():
+    """A model stored in 8 bits and computed in 32: the LoRA is added at full precision."""
+    net = NETWORKS["unet"]
+    model = net.model()
+    coarse = {key: weight.to(torch.float8_e4m3fn) for key, weight in model.model.diffusion_model.state_dict().items()}
+    with_rounded = net.model()
+    with_rounded.model.diffusion_model.load_state_dict({key: weight.float() for key, weight in coarse.items()})
+    stored = net.model()
+    for name, module in stored.model.diffusion_model.named_modules():
+        if hasattr(module, "comfy_cast_weights"):
+            module.comfy_cast_weights = True
+            for kind in ("weight", "bias"):
+                if getattr(module, kind, None) is not None:
+                    setattr(module, kind, torch.nn.Parameter(coarse[f"{name}.{kind}"], requires_grad=False))
+    base = step_sampler(stored, net.cond(1), net.cond(9))
+    inside = step_sampler(with_lora(stored, net.layers), net.cond(1), net.cond(9))
+    got = lockstep(net.latent, base, (torch.ones(1, 8, 12), inside))
+    want = plain(step_sampler(with_lora(with_rounded, net.layers), net.cond(1), net.cond(9)), net.latent)
+    assert relative(got, want) < 1e-4
