@@ -44,7 +44,8 @@ def has_positions(model: Any) -> bool:
 def obstacle(model: Any, conds: Mapping[str, Conds], shape: Sequence[int]) -> str | None:
     """Why a member with these processed conds cannot be computed on a part of a latent of `shape`; None if it can."""
     net = getattr(model, "diffusion_model", None)
-    known = net is None or any(kind.__name__ in _CROPPABLE for kind in type(net).__mro__)
+    # Not those derived from them: WanModel's take a camera or poses for all of the canvas.
+    known = net is None or type(net).__name__ in _CROPPABLE
     if not known or isinstance(model, _OWN_POSITIONS):
         return f"{type(model).__name__} cannot be told which part of the canvas it sees"
     for cond in (cond for kind in conds.values() for cond in kind):
@@ -54,6 +55,8 @@ def obstacle(model: Any, conds: Mapping[str, Conds], shape: Sequence[int]) -> st
         for name, value in cond["model_conds"].items():
             tensor = getattr(value, "cond", None)
             whole = isinstance(tensor, torch.Tensor) and tensor.ndim >= 4 and tensor.shape[-2:] == shape[-2:]
+            # The positions of reference pictures would move along with the crop's.
+            whole = whole or isinstance(value, comfy.conds.CONDList)
             if whole and not isinstance(value, comfy.conds.CONDNoiseShape):
                 return f"its prompt has {name} for the whole canvas"
     return None
