@@ -1,5 +1,7 @@
 """Regions that are computed on a part of the canvas."""
 
+from dataclasses import replace
+
 import comfy.conds
 import comfy.controlnet
 import comfy.sample
@@ -568,6 +570,42 @@ def test_a_picture_for_the_whole_canvas_in_another_form_keeps_a_region_there():
     conds = {"positive": [{"model_conds": {"camera": comfy.conds.CONDRegular(torch.zeros(1, 3, 8, 8))}}]}
     assert "camera for the whole canvas" in crop.obstacle(random_unet().model, conds, (1, 4, 8, 8))
     assert crop.obstacle(random_unet().model, conds, (1, 4, 8, 16)) is None
+
+
+def test_reference_pictures_keep_a_region_on_the_whole_canvas(caplog):
+    """Their positions would be shifted by that of the crop."""
+    reference = torch.randn(1, 16, *CANVAS, generator=torch.Generator().manual_seed(3))
+    model = random_flux()
+
+    def one(n):
+        positive = random_flux_cond(n)
+        return [[positive[0][0], {**positive[0][1], "reference_latents": [reference]}]]
+
+    base, inside = (step_sampler(model, one(n), one(9), cfg=1.0) for n in (1, 2))
+    crop, full = both(empty(*CANVAS, channels=16), base, regions((REGION, inside)), steps=2)
+    assert torch.equal(crop, full)
+    assert "region 1 is computed on the whole canvas, not cropped: its prompt has ref_latents" in caplog.text
+
+
+def test_a_camera_keeps_a_region_on_the_whole_canvas(caplog):
+    """Wan's camera model adds an embedding of the whole picture's pixels, in a net that is derived from Wan's."""
+    family = replace(
+        FAMILIES["Wan"],
+        config=comfy.supported_models.WAN21_Camera,
+        unet={**FAMILIES["Wan"].unet, "model_type": "camera"},
+        shape=(16, 1, 8, 12),
+    )
+    camera = torch.randn(1, 24, 1, 64, 96, generator=torch.Generator().manual_seed(3))
+    model = family.make()
+
+    def one(n):
+        return [[family.cond(n)[0][0], {"camera_conditions": camera}]]
+
+    base, inside = (step_sampler(model, one(n), one(9)) for n in (1, 2))
+    mask = box(8, 12, 4, 6, 8, 12)
+    crop, full = both(family.latent(), base, regions((mask, inside)), steps=1, context=0)
+    assert torch.equal(crop, full)
+    assert "region 1 is computed on the whole canvas, not cropped: WAN21_Camera cannot be told" in caplog.text
 
 
 def test_a_region_of_the_whole_canvas_is_not_complained_of(caplog):
