@@ -140,6 +140,11 @@ class ComposedGuider(ModelGroup):
         """Who paints where at a sigma."""
         return self._shares.at(sigma)
 
+    def names_at(self, sigma: float) -> str:
+        """Those who paint at a sigma, for people to read."""
+        names = [self._names[index] for index in sorted(self._shares.active_at(sigma))]
+        return ", ".join(names) if len(names) < 5 else f"{names[0]} and {len(names) - 1} more"
+
     def compose(
         self, x: torch.Tensor, timestep: torch.Tensor, asked: Collection[int] | None, requests: Sequence[Options]
     ) -> list[torch.Tensor]:

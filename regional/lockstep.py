@@ -73,17 +73,30 @@ def run(job: Job) -> Latent:
     samples = latent["samples"]
     noise = canvas.noise(latent, seed) if add_noise else torch.zeros_like(samples)
     span_length = steps.end - start
+    report = session.callback(samplers[0].guidance.model, span_length)
+
+    def told(step: int, denoised: torch.Tensor, x: torch.Tensor, total_steps: int) -> None:
+        report(step, denoised, x, total_steps)
+        if step + 1 < len(schedules[0]) - 1:
+            say(step + 1)
+
+    def say(step: int) -> None:
+        painting = guider.names_at(float(schedules[0][step]))
+        session.say(f"step {start + step + 1} of {steps.total}: {painting}")
+
     with session.steps(span_length):
+        say(0)
         out = guider.sample(
             noise,
             samples,
             loops[0].sampler if len(loops) == 1 else SideBySide(loops),
             schedules[0],
             latent.get("noise_mask"),
-            session.callback(samplers[0].guidance.model, span_length),
+            told,
             True,
             seed,
         )
+    session.say(f"{steps.total} steps, {len(canvas.regions)} regions")
     device, dtype = comfy.model_management.intermediate_device(), comfy.model_management.intermediate_dtype()
     return {**latents.without_mask(latent), "samples": out.to(device=device, dtype=dtype)}
 

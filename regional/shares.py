@@ -93,12 +93,22 @@ class Shares:
         if not self._windows and self._base_only_sigma is None:
             # Reading sigma waits for the device, so only look when it matters.
             return self._phase(frozenset(self._claims), frozenset())
-        level = float(sigma.max()) if isinstance(sigma, torch.Tensor) else sigma
+        active, kept = self._at(float(sigma.max()) if isinstance(sigma, torch.Tensor) else sigma)
+        return self._phase(active, kept)
+
+    def active_at(self, sigma: float) -> frozenset[int]:
+        """The members that may paint at a sigma, wherever their masks are."""
+        active, kept = self._at(sigma)
+        return frozenset({0}) | (active - kept)
+
+    def _at(self, level: float) -> tuple[frozenset[int], frozenset[int]]:
+        """Which regions count at a sigma, and which of them keep the picture."""
+        everybody = frozenset(range(1, len(self._regions) + 1))
         kept = frozenset(n for n, window in self._windows.items() if _above(level, window.free))
         if self._base_only_sigma is not None and _above(level, self._base_only_sigma):
-            return self._phase(kept, kept)
+            return kept, kept
         out = {n for n, window in self._windows.items() if level not in window}
-        return self._phase(frozenset(self._claims) - (out - kept), kept)
+        return everybody - (out - kept), kept
 
     def later(self, sigma: torch.Tensor) -> set[int]:
         """The members that paint at this sigma or below."""

@@ -39,6 +39,7 @@ def run(job: Job) -> Latent:
     add_noise = steps.add_noise
 
     if steps.regional > steps.start:
+        session.say(f"steps {steps.start + 1} to {steps.regional} of {steps.total}: the base alone")
         latent = call(
             canvas.base,
             session,
@@ -57,6 +58,7 @@ def run(job: Job) -> Latent:
     for step in range(steps.regional, steps.alone):
         span = (step, step + 1)
         active = active_at(step)
+        session.say(f"step {step + 1} of {steps.total}: the base")
         latent = call(
             canvas.base,
             session,
@@ -76,6 +78,7 @@ def run(job: Job) -> Latent:
             if number not in active:
                 with session.steps(1):
                     continue
+            session.say(f"step {step + 1} of {steps.total}: {region.name}")
             leave_noise = not (options.finish_regions and step + 1 == steps.alone)
             before = latents.without_mask(latent)
             latent = call(
@@ -94,6 +97,7 @@ def run(job: Job) -> Latent:
                 latent = latents.paste(before, latents.without_mask(latent), place)
 
     if tail:
+        session.say(f"steps {steps.alone + 1} to {steps.end} of {steps.total}: the base alone")
         latent = call(
             canvas.base,
             session,
@@ -105,6 +109,7 @@ def run(job: Job) -> Latent:
             steps.leave_noise,
             options.recovery,
         )
+    session.say(f"{steps.total} steps, {len(canvas.regions)} regions")
     return latents.without_mask(latent)
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import comfy.utils
 import latent_preview
 import torch
+from server import PromptServer
 
 from .schedules import SchedulerFunc, make_sigmas
 
@@ -23,6 +24,7 @@ class Session:
 
     def __init__(self, total_steps: int, node_id: str | None = None) -> None:
         self._bar = comfy.utils.ProgressBar(max(total_steps, 1), node_id=node_id)
+        self._node_id = node_id
         self._done = 0
         self._previewer: Any = None
         self._has_previewer = False
@@ -39,6 +41,11 @@ class Session:
             sigmas = make_sigmas(model, scheduler, sampler_name, steps, scheduler_func)
             self._schedules[key] = (sigmas, model, scheduler_func)
         return self._schedules[key][0]
+
+    def say(self, text: str) -> None:
+        """Show on the node what is being done."""
+        if self._node_id is not None:
+            PromptServer.instance.send_progress_text(text, self._node_id)
 
     @contextmanager
     def steps(self, count: int) -> Iterator[None]:
