@@ -50,7 +50,7 @@ class RegionalSampler:
                     {
                         "tooltip": "What happens to the noise after the base-only steps. ignore: it goes on. "
                         "seed+seed_2nd and seed-seed_2nd: new noise from the sum or difference. fixed, increment, "
-                        "decrement, randomize: new noise from seed_2nd."
+                        "decrement, randomize: new noise from seed_2nd, which the last three change after each run."
                     },
                 ),
                 "steps": inputs.steps(),

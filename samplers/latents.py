@@ -53,6 +53,13 @@ def mask_of(latent: Latent) -> torch.Tensor | None:
 
 def paste(destination: Latent, source: Latent, mask: torch.Tensor) -> Latent:
     """`source` over `destination` where the mask is 1, by the core's LatentCompositeMasked; keys of `destination`."""
+    samples = destination["samples"]
+    flat = mask.reshape(-1, *mask.shape[-2:])
+    if samples.ndim == 5 and len(samples) == 1 and len(flat) > 1:
+        # A mask for each frame: the core has masks for the pictures of a batch, so the frames go there and back.
+        under, over = ({"samples": one["samples"][0].movedim(1, 0)} for one in (destination, source))
+        pasted = paste(under, over, on_latent(flat, samples.shape)[0, 0])
+        return {**destination, "samples": pasted["samples"].movedim(0, 1)[None]}
     out: Latent = LatentCompositeMasked.execute(destination, source, 0, 0, False, mask).result[0]
     return out
 
