@@ -166,8 +166,8 @@ class ComposedGuider(ModelGroup):
             for index in painting
             if asked is None or index in asked or not self._answered(index, x, boxes.get(index))
         ]
-        if not fresh and asked is not None and not self._shares.later(timestep).isdisjoint(asked):
-            # Who asks will paint later, and follows those who paint now.
+        if not fresh and asked is not None and not (self._shares.later(timestep) - phase.kept).isdisjoint(asked):
+            # Who asks will paint later, and follows those who paint now; but not while it keeps the picture.
             fresh = painting
         for index in phase.kept:
             self._last[index] = Prediction(self._picture, self._picture, self._picture)

@@ -418,7 +418,6 @@ def test_denoise_beside_another_sampler(other):
     assert relative(out[..., ~HERE], plain(base, PICTURE, steps=18, denoise=0.9)[..., ~HERE]) < 1e-4
 
 
-@pytest.mark.xfail(strict=True, reason="the base is asked at the sigmas of a region that keeps the picture")
 @pytest.mark.parametrize("denoise, own", [(0.0, 0), (0.3, 3)])
 def test_while_it_keeps_the_picture_a_region_asks_nobody(denoise, own):
     """Beside another schedule: the base has its own 10 calls, whatever the region's sigmas are."""
