@@ -1,8 +1,8 @@
 """The nodes, gathered from their modules into the two mappings that ComfyUI reads."""
 
-from . import data, guider, inspect, providers, samplers, shapes
+from . import data, editor, guider, inspect, providers, samplers, shapes
 
-NODES = [*samplers.NODES, *guider.NODES, *shapes.NODES, *inspect.NODES, *providers.NODES, *data.NODES]
+NODES = [*samplers.NODES, *guider.NODES, *editor.NODES, *shapes.NODES, *inspect.NODES, *providers.NODES, *data.NODES]
 
 NODE_CLASS_MAPPINGS = {node_id: node for node_id, _, node in NODES}
 NODE_DISPLAY_NAME_MAPPINGS = {node_id: name for node_id, name, _ in NODES}

@@ -186,6 +186,19 @@ DECLARED = {
         },
         "returns": ["GUIDER"],
     },
+    "RegionalEditor": {
+        "required": {
+            **sockets(model="MODEL", clip="CLIP"),
+            "width": (SIDE[0], {**SIDE[1], "min": 16}),
+            "height": (SIDE[0], {**SIDE[1], "min": 16}),
+            "positive": PROMPTS,
+            "negative": PROMPTS,
+            "cfg": CFG,
+            "regions": ("STRING", {"default": ""}),
+        },
+        "optional": sockets(image="IMAGE"),
+        "returns": ["REGIONAL_PROMPTS", "CONDITIONING", "CONDITIONING", "MASK", "IMAGE"],
+    },
     "RegionalPromptsFromColorMask": {
         "required": {
             "image": socket("IMAGE"),

@@ -1,0 +1,144 @@
+"""RegionalEditor: all regions drawn in the node, kept as JSON in one widget."""
+
+import logging
+from typing import Any
+
+import nodes as host
+import torch
+from comfy_execution.graph_utils import ExecutionBlocker
+
+from ..masks import drawing
+from ..masks.overlay import overlay
+from ..samplers.prompts import Presence, RegionalPromptObject
+from ..samplers.providers import FollowingSampler, kind_of
+from . import inputs
+from .data import guidance
+from .shapes import _picture as first_picture
+
+log = logging.getLogger(__name__)
+
+WIDGET = "REGIONAL_SAMPLING_DRAWING"  # web/js/editor makes it
+
+
+class RegionalEditor:
+    CATEGORY = inputs.CATEGORY
+    DESCRIPTION = (
+        "Draw regions on a canvas in the node - rectangles, ellipses, freehand - and give each a prompt, a weight and "
+        "its part of the sampling. Together with RegionalGuider that is a whole regional picture."
+    )
+    SEARCH_ALIASES = [
+        "draw regions",
+        "region editor",
+        "canvas",
+        "bounding box",
+        "area prompt",
+        "paint regions",
+        "dense diffusion",
+        "regional prompter",
+    ]
+    RETURN_TYPES = ("REGIONAL_PROMPTS", "CONDITIONING", "CONDITIONING", "MASK", "IMAGE")
+    RETURN_NAMES = ("regional_prompts", "positive", "negative", "masks", "preview")
+    OUTPUT_TOOLTIPS = (
+        "The regions that are enabled and have a prompt, in the order of the list, with the base's sampler.",
+        "The base's positive prompt.",
+        "The negative prompt, that of the base and of all regions.",
+        "The mask of each region of the list, in order, as a batch. RegionalMaskFromBatch takes one of them out.",
+        "The enabled regions in their colours, each with its number in the list.",
+    )
+    FUNCTION = "make"
+
+    @classmethod
+    def INPUT_TYPES(cls) -> dict[str, Any]:
+        return {
+            "required": {
+                "model": ("MODEL", {"tooltip": "The model that paints the regions."}),
+                "clip": ("CLIP", {"tooltip": "Reads all prompts."}),
+                "width": _side("Width"),
+                "height": _side("Height"),
+                "positive": _prompt("What should be there where no region is."),
+                "negative": _prompt("What should not be there, in the base and in all regions."),
+                "cfg": inputs.cfg(),
+                "regions": (
+                    "STRING",
+                    {
+                        "default": "",
+                        "widgetType": WIDGET,
+                        "tooltip": "The drawing, as JSON: version, and regions with name, color, prompt, weight, "
+                        "start, end, denoise, enabled and shape. The node's help says more.",
+                    },
+                ),
+            },
+            "optional": {
+                "image": (
+                    "IMAGE",
+                    {
+                        "tooltip": "Shown under the regions, in the preview and, after a run, on the node. Changes "
+                        "nothing else."
+                    },
+                ),
+            },
+        }
+
+    def make(
+        self,
+        model: Any,
+        clip: Any,
+        width: int,
+        height: int,
+        positive: str,
+        negative: str,
+        cfg: float,
+        regions: str,
+        image: Any = None,
+    ) -> dict[str, Any]:
+        owner = type(self).__name__
+        picture = None if image is None else first_picture(image, owner)
+        if not hasattr(clip, "tokenize"):
+            raise TypeError(f"{owner}: clip should be a CLIP, {kind_of(clip)} came; connect a loader's CLIP.")
+        drawn = drawing.parse(regions, owner)
+        masks = drawing.masks(drawn, *drawing.mask_size(height, width))
+        encode = host.CLIPTextEncode().encode
+        (base,), (none_of_it,) = encode(clip, positive), encode(clip, negative)
+        found, shown = [], []
+        for number, (region, mask) in enumerate(zip(drawn, masks, strict=True), 1):
+            if not region.enabled:
+                continue
+            shown.append(number)
+            if not mask.any():
+                log.warning("%s: region %d (%s) covers nothing, so it is left out.", owner, number, region.name)
+            elif not region.prompt.strip():
+                log.warning("%s: region %d (%s) has no prompt, so the base paints it.", owner, number, region.name)
+            else:
+                (own,) = encode(clip, region.prompt)
+                sampler = FollowingSampler(guidance(model, own, none_of_it, cfg, owner))
+                presence = Presence(region.start, region.end, region.weight, region.denoise)
+                found.append(RegionalPromptObject(mask, sampler, presence=presence))
+        if not found:
+            found = ExecutionBlocker(f"{owner}: no region has a place and a prompt; draw one and write its prompt.")
+        if not drawn:
+            masks = torch.zeros(1, *masks.shape[1:])
+        places = [number - 1 for number in shown]
+        colors = [drawn[place].color for place in places]
+        preview = overlay(masks[places], picture, (height, width), colors, shown or None)
+        result = (found, base, none_of_it, masks, preview)
+        if picture is None:
+            return {"result": result}
+        saved = host.PreviewImage().save_images(picture[None, ..., :3], "background")["ui"]["images"]
+        return {"ui": {"background": saved}, "result": result}
+
+
+def _side(name: str) -> inputs.Declaration:
+    return "INT", {
+        "default": 1024,
+        "min": 16,
+        "max": host.MAX_RESOLUTION,
+        "step": 8,
+        "tooltip": f"{name} of the picture in pixels, and of the canvas to draw on.",
+    }
+
+
+def _prompt(tooltip: str) -> inputs.Declaration:
+    return "STRING", {"default": "", "multiline": True, "dynamicPrompts": True, "tooltip": tooltip}
+
+
+NODES = [("RegionalEditor", "Regional Editor", RegionalEditor)]
