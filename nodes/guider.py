@@ -54,7 +54,8 @@ class RegionalGuider:
                         "0 turns it off.",
                     },
                 ),
-                **inputs.lockstep_inputs(),
+                **inputs.crop_inputs(),
+                "blend": inputs.blend(),
             },
         }
 

@@ -109,12 +109,12 @@ def recovery_inputs() -> dict[str, Declaration]:
 
 
 def engine_inputs(default: str = STEPWISE) -> dict[str, Declaration]:
-    """engine, and what lockstep alone uses: the last optional inputs of the sampler nodes."""
-    return {"engine": _engine(default), **lockstep_inputs()}
+    """engine, and how lockstep computes regions: the last optional inputs of the sampler nodes."""
+    return {"engine": _engine(default), **crop_inputs()}
 
 
-def lockstep_inputs() -> dict[str, Declaration]:
-    """region_compute, crop_context and blend."""
+def crop_inputs() -> dict[str, Declaration]:
+    """region_compute and crop_context."""
     return {
         "region_compute": (
             [FULL, CROP],
@@ -135,14 +135,14 @@ def lockstep_inputs() -> dict[str, Declaration]:
                 "model's patches. More is nearer to full. Lockstep only.",
             },
         ),
-        "blend": (
-            list(BLENDS),
-            {
-                "default": MIX,
-                "tooltip": "Where regions overlap. mix: they share by weight. stack: the later region lies on top of "
-                "the earlier ones. Lockstep only.",
-            },
-        ),
+    }
+
+
+def blend() -> Declaration:
+    return list(BLENDS), {
+        "default": MIX,
+        "tooltip": "Where regions overlap. mix: they share by weight. stack: the later region lies on top of the earlier "
+        "ones. Lockstep only.",
     }
 
 

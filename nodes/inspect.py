@@ -8,14 +8,16 @@ import torch
 from server import PromptServer
 
 from ..masks.overlay import overlay
+from ..masks.shape import check_count
 from ..masks.weights import MIX
 from ..regional import engines
-from ..regional.job import check_latent
-from ..regional.lockstep import check_samplings
+from ..regional.job import Job, Options, Steps, check_latent, regional_canvas
 from ..regional.regions import Region, read_regions
 from ..regional.report import coverage, describe
 from ..samplers import latents
-from ..samplers.providers import FollowingSampler, as_own, check_step_sampler
+from ..samplers.latents import Latent
+from ..samplers.providers import check_step_sampler, schedule_steps
+from ..samplers.recovery import NO_RECOVERY
 from . import inputs
 
 _LATENT = "The latent that will be sampled: its size is the canvas. Without it, that is the largest mask's."
@@ -42,7 +44,7 @@ class RegionalPreview:
                 "image": ("IMAGE", {"tooltip": "Shown under the regions. Without it the ground is grey."}),
                 "samples": ("LATENT", {"tooltip": _LATENT}),
                 "overlap_factor": inputs.overlap("mask pixels"),
-                "blend": inputs.lockstep_inputs()["blend"],
+                "blend": inputs.blend(),
             },
             "hidden": {"unique_id": "UNIQUE_ID"},
         }
@@ -58,15 +60,27 @@ class RegionalPreview:
     ) -> dict[str, Any]:
         owner = type(self).__name__
         regions = read_regions(regional_prompts, None, overlap_factor, owner)
-        size = _canvas(samples, regions, owner)
-        covered = coverage(regions, size, blend)
+        size = _largest(regions)
+        if samples is not None:
+            latent = check_latent(samples, owner)
+            if regions:
+                latent = latents.fit(latent, regions[0].sampler.params[0])
+            shape = latent["samples"].shape
+            for region in regions:
+                check_count(region.mask, shape, f"{owner}, {region.name}")
+            size = shape[-2], shape[-1]
+        covered = coverage(regions, size, blend, owner)
         # The first picture of a batch, the first frame of a video.
-        masks = torch.cat([weight[:1] for weight in covered.weights[1:]]) if regions else torch.zeros((1, *size))
-        shown_size = tuple(image.shape[1:3]) if image is not None else _largest(regions, size)
-        preview = overlay(masks, image, shown_size, numbers=[region.number for region in regions] or None)
-        _show("\n".join(covered.lines([region.name for region in regions])), unique_id)
+        masks = torch.cat([weight[:1] for weight in covered.weights[1:]]) if regions else torch.zeros((0, *size))
+        shown_size = tuple(image.shape[1:3]) if image is not None else _largest(regions)
+        numbers = [region.number for region in regions]
+        preview = overlay(masks, image, shown_size, numbers=numbers)
+        lines = covered.lines([region.name for region in regions])
+        lines += [f"region {n}: left out, its mask is empty" for n in _left_out(regional_prompts, regions)]
+        text = "\n".join(lines)
+        _show(text, unique_id)
         shown = host.PreviewImage().save_images(preview, "regions")["ui"]
-        return {"ui": shown, "result": (regional_prompts, preview)}
+        return {"ui": {**shown, "text": (text,)}, "result": (regional_prompts, preview)}
 
 
 class RegionalReport:
@@ -96,8 +110,10 @@ class RegionalReport:
                     "INT",
                     {"default": 2, "min": 0, "max": 10000, "tooltip": "Steps of the base alone. 0 turns this off."},
                 ),
+                "denoise": inputs.denoise(),
                 "overlap_factor": inputs.overlap("mask pixels"),
                 **inputs.engine_inputs(engines.LOCKSTEP),
+                "blend": inputs.blend(),
             },
             "hidden": {"unique_id": "UNIQUE_ID"},
         }
@@ -109,6 +125,7 @@ class RegionalReport:
         samples: Any = None,
         steps: int = 20,
         base_only_steps: int = 2,
+        denoise: float = 1.0,
         overlap_factor: int = 10,
         engine: str = engines.LOCKSTEP,
         region_compute: str = inputs.FULL,
@@ -118,39 +135,44 @@ class RegionalReport:
     ) -> dict[str, Any]:
         owner = type(self).__name__
         try:
-            base = as_own(check_step_sampler(base_sampler, f"{owner}, base_sampler"), f"{owner}, base_sampler")
-            regions = read_regions(regional_prompts, base.guidance.model, overlap_factor, owner)
-            samplers = []
-            for region in regions:
-                sampler = region.sampler
-                following = isinstance(sampler, FollowingSampler)
-                own = sampler.after(base) if following else as_own(sampler, f"{owner}, {region.name}")
-                if engine == engines.LOCKSTEP:
-                    check_samplings(base.guidance.model, own.guidance.model, f"{owner}, {region.name}")
-                samplers.append(own)
-            size = _canvas(samples, regions, owner, base.guidance.model)
+            latent = _empty(regional_prompts, base_sampler, owner) if samples is None else samples
+            canvas = regional_canvas(latent, base_sampler, regional_prompts, overlap_factor, owner)
+            total = schedule_steps(steps, denoise, owner)
+            start = total - steps
+            plan = Steps(total, start, min(start + base_only_steps, total), total, total, 0, 0, add_noise=True)
             context = inputs.crop_context(region_compute, crop_context, owner)
-            text = describe(base, regions, samplers, size, blend, engine, (steps, base_only_steps), context)
+            options = Options(NO_RECOVERY, blend=blend, context=context)
+            text = describe(engine, Job(owner, canvas, plan, options))
+            text += "".join(
+                f"\nNote: region {n} is left out, its mask is empty."
+                for n in _left_out(regional_prompts, canvas.regions)
+            )
         except (TypeError, ValueError) as error:
             text = f"This run would fail. {error}"
         _show(text, unique_id)
         return {"ui": {"text": (text,)}, "result": (regional_prompts, text)}
 
 
-def _canvas(samples: Any, regions: Sequence[Region], owner: str, model: Any = None) -> tuple[int, int]:
-    """(h, w): of the latent; without one the largest mask's, in the latent pixels of `model` if there is one."""
-    if samples is not None:
-        latent = check_latent(samples, owner)
-        shape = (latent if model is None else latents.fit(latent, model))["samples"].shape
-        return shape[-2], shape[-1]
-    height, width = _largest(regions, (8, 8))
-    pixels = 1 if model is None else latents.pixels_per_latent(model.get_model_object("latent_format"))
-    return max(height // pixels, 1), max(width // pixels, 1)
+def _empty(prompts: Any, base: Any, owner: str) -> Latent:
+    """An empty LATENT of the largest mask's size, one picture for each mask of a region with several."""
+    model = check_step_sampler(base, f"{owner}, base_sampler").params[0]
+    regions = read_regions(prompts, model, 0, owner)
+    pixels = latents.pixels_per_latent(model.get_model_object("latent_format"))
+    batch = max((len(region.mask) for region in regions), default=1)
+    size = [max(length // pixels, 1) for length in _largest(regions)]
+    return {"samples": torch.zeros((batch, 4, *size))}
 
 
-def _largest(regions: Sequence[Region], otherwise: tuple[int, int]) -> tuple[int, int]:
+def _largest(regions: Sequence[Region]) -> tuple[int, int]:
+    """(H, W) of the largest mask, in its pixels."""
     sizes = [(region.mask.shape[-2], region.mask.shape[-1]) for region in regions]
-    return max(sizes, key=lambda size: size[0] * size[1], default=otherwise)
+    return max(sizes, key=lambda size: size[0] * size[1], default=(512, 512))
+
+
+def _left_out(prompts: Sequence[Any], regions: Sequence[Region]) -> list[int]:
+    """The numbers of those regions whose mask is empty."""
+    read = {region.number for region in regions}
+    return [number for number in range(1, len(prompts) + 1) if number not in read]
 
 
 def _show(text: str, node_id: str | None) -> None:

@@ -72,7 +72,7 @@ class RegionalSampler:
                 "restore_latent": inputs.restore_latent(),
                 **inputs.recovery_inputs(),
             },
-            "optional": inputs.engine_inputs(),
+            "optional": {**inputs.engine_inputs(), "blend": inputs.blend()},
             "hidden": {"unique_id": "UNIQUE_ID"},
         }
 
@@ -181,7 +181,7 @@ class RegionalSamplerAdvanced:
                 "regional_prompts": inputs.regional_prompts(),
                 **inputs.recovery_inputs(),
             },
-            "optional": inputs.engine_inputs(),
+            "optional": {**inputs.engine_inputs(), "blend": inputs.blend()},
             "hidden": {"unique_id": "UNIQUE_ID"},
         }
 
@@ -279,7 +279,6 @@ class TwoAdvancedSamplersForMask:
         engine: str = engines.STEPWISE,
         region_compute: str = inputs.FULL,
         crop_context: int = 128,
-        blend: str = MIX,
         unique_id: str | None = None,
     ) -> tuple[dict[str, Any]]:
         owner = type(self).__name__
@@ -288,7 +287,7 @@ class TwoAdvancedSamplersForMask:
         plan = Steps(total, start, start, total, total, seed, seed, add_noise=True)
         canvas = two_sampler_canvas(samples, base_sampler, mask_sampler, mask, overlap_factor, owner)
         context = inputs.crop_context(region_compute, crop_context, owner)
-        options = Options(FULL_RECOVERY, paste=False, finish_regions=True, blend=blend, context=context)
+        options = Options(FULL_RECOVERY, paste=False, finish_regions=True, context=context)
         return (engines.run(engine, Job(owner, canvas, plan, options, unique_id)),)
 
 

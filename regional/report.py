@@ -17,7 +17,7 @@ from ..samplers.providers import KSamplerAdvancedObject, as_own
 from ..samplers.recovery import BETWEEN, Recovery, passes
 from ..samplers.session import Session
 from . import crop
-from .engines import LOCKSTEP
+from .engines import ENGINES, LOCKSTEP
 from .groups import equal_conds
 from .job import Job
 from .lockstep import check_samplings
@@ -128,6 +128,8 @@ class _Group:
 
 def describe(engine: str, job: Job) -> str:
     """The report on what `engine` will do with the job. ValueError or TypeError if the run would fail at once."""
+    if engine not in ENGINES:
+        raise ValueError(f"{job.owner}: engine {' or '.join(ENGINES)} was expected, {engine!r} came.")
     canvas, steps = job.canvas, job.steps
     names = [BASE, *(region.name for region in canvas.regions)]
     samplers = [as_own(canvas.base, f"{job.owner}, base_sampler")]
@@ -207,8 +209,11 @@ def _lockstep(
         notes += [f"{names[n]} is computed on the whole canvas, not cropped: {o}." for n, o in obstacles.items() if o]
 
     took, costs, answered = [0] * len(samplers), [], dict[int, Box | None]()
-    for level in sorted({level for schedule in schedules for level in schedule[:-1]}, reverse=True):
-        asked = {n for n, schedule in enumerate(schedules) if level in schedule[:-1]}
+    waiting = [schedule[:-1] for schedule in schedules]
+    while any(waiting):
+        level = max(sigmas[0] for sigmas in waiting if sigmas)
+        asked = {n for n, sigmas in enumerate(waiting) if sigmas and math.isclose(sigmas[0], level, rel_tol=1e-6)}
+        waiting = [sigmas[n in asked :] for n, sigmas in enumerate(waiting)]
         phase = shares.at(level)
         painting = {n: weight for n, weight in phase.weights.items() if n not in phase.kept}
         boxes: dict[int, Box] = {}

@@ -62,8 +62,8 @@ PIPE = sockets(model="MODEL", clip="CLIP", vae="VAE", positive="CONDITIONING", n
 LOCKSTEP = {
     "region_compute": (["full", "crop"], {"default": "full"}),
     "crop_context": ("INT", {"default": 128, "min": 0, "max": 10000}),
-    "blend": (["mix", "stack"], {"default": "mix"}),
 }
+BLEND = {"blend": (["mix", "stack"], {"default": "mix"})}
 PRESENCE = {
     name: ("FLOAT", {"default": default, "min": 0.0, "max": 1.0})
     for name, default in {"start_percent": 0.0, "end_percent": 1.0, "weight": 1.0, "denoise": 1.0}.items()
@@ -94,7 +94,7 @@ DECLARED = {
             "restore_latent": boolean(True),
             **ADDITIONAL,
         },
-        "optional": {"engine": ENGINE, **LOCKSTEP},
+        "optional": {"engine": ENGINE, **LOCKSTEP, **BLEND},
         "returns": ["LATENT"],
     },
     "RegionalSamplerAdvanced": {
@@ -110,7 +110,7 @@ DECLARED = {
             **sockets(latent_image="LATENT", base_sampler="KSAMPLER_ADVANCED", regional_prompts="REGIONAL_PROMPTS"),
             **ADDITIONAL,
         },
-        "optional": {"engine": ENGINE, **LOCKSTEP},
+        "optional": {"engine": ENGINE, **LOCKSTEP, **BLEND},
         "returns": ["LATENT"],
     },
     "TwoAdvancedSamplersForMask": {
@@ -183,6 +183,7 @@ DECLARED = {
             "overlap_factor": OVERLAP,
             "base_only_percent": ("FLOAT", {"default": 0.0, "min": 0.0, "max": 1.0}),
             **LOCKSTEP,
+            **BLEND,
         },
         "returns": ["GUIDER"],
     },
