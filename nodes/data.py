@@ -72,7 +72,7 @@ def _part(name: str) -> inputs.Declaration:
 class ToBasicPipe:
     CATEGORY = f"{inputs.CATEGORY}/pipe"
     DESCRIPTION = "Puts model and prompts into one wire."
-    SEARCH_ALIASES = ["basic pipe", "pipe"]
+    SEARCH_ALIASES = ["basic pipe", "pipe", "pack pipe", "model and prompts"]
     RETURN_TYPES = ("BASIC_PIPE",)
     RETURN_NAMES = ("basic_pipe",)
     OUTPUT_TOOLTIPS = ("(model, clip, vae, positive, negative) in one wire.",)
@@ -285,7 +285,7 @@ class RegionalPromptFromConditioning:
 class CombineRegionalPrompts:
     CATEGORY = inputs.CATEGORY
     DESCRIPTION = "Puts several regions into one list; they are sampled in this order."
-    SEARCH_ALIASES = ["regions", "regional prompts", "concat"]
+    SEARCH_ALIASES = ["regions", "regional prompts", "concat", "merge regions", "list of regions"]
     RETURN_TYPES = ("REGIONAL_PROMPTS",)
     OUTPUT_TOOLTIPS = ("All regions, in the order of the inputs.",)
     FUNCTION = "combine"
@@ -318,15 +318,15 @@ def _number(name: str) -> int:
 
 
 NODES = [
-    ("RegionalPrompt", "Regional Prompt", RegionalPrompt),
+    ("RegionalPrompt", "Regional Prompt (own sampler)", RegionalPrompt),
     (
         "RegionalPromptFromConditioning",
-        "Regional Prompt from Conditioning",
+        "Regional Prompt from Conditioning (base's sampler)",
         RegionalPromptFromConditioning,
     ),
     ("CombineRegionalPrompts", "Combine Regional Prompts", CombineRegionalPrompts),
     ("ToBasicPipe", "To Basic Pipe", ToBasicPipe),
     ("FromBasicPipe", "From Basic Pipe", FromBasicPipe),
-    ("FromBasicPipe_v2", "From Basic Pipe (v2)", FromBasicPipe_v2),
+    ("FromBasicPipe_v2", "From Basic Pipe (v2, passes the pipe on)", FromBasicPipe_v2),
     ("EditBasicPipe", "Edit Basic Pipe", EditBasicPipe),
 ]

@@ -78,4 +78,4 @@ class RegionalGuider:
         return (regional_guider(base, regional_prompts, overlap_factor, base_only_percent, owner, blend, context),)
 
 
-NODES = [("RegionalGuider", "Regional Guider", RegionalGuider)]
+NODES = [("RegionalGuider", "Regional Guider (for SamplerCustomAdvanced)", RegionalGuider)]

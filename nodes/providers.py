@@ -40,7 +40,7 @@ def _check_scheduler_func(value: object, owner: str) -> None:
 class KSamplerProvider:
     CATEGORY = f"{inputs.CATEGORY}/providers"
     DESCRIPTION = "A whole KSampler run to hand over: to TwoSamplersForMask, for one side of the mask."
-    SEARCH_ALIASES = ["ksampler"]
+    SEARCH_ALIASES = ["ksampler", "sampler provider", "two samplers"]
     RETURN_TYPES = ("KSAMPLER",)
     OUTPUT_TOOLTIPS = ("A sampler with its own seed, steps and denoise.",)
     FUNCTION = "provide"
@@ -81,7 +81,7 @@ class KSamplerProvider:
 class KSamplerAdvancedProvider:
     CATEGORY = f"{inputs.CATEGORY}/providers"
     DESCRIPTION = "A sampler that can run any steps of a schedule: for the base, and for each region."
-    SEARCH_ALIASES = ["ksampler advanced", "region sampler"]
+    SEARCH_ALIASES = ["ksampler advanced", "sampler provider", "base sampler", "region sampler"]
     RETURN_TYPES = ("KSAMPLER_ADVANCED",)
     OUTPUT_TOOLTIPS = ("A sampler for a base_sampler, mask_sampler or advanced_sampler input.",)
     FUNCTION = "provide"
@@ -145,7 +145,7 @@ class KSamplerAdvancedProvider:
 class GITSSchedulerFuncProvider:
     CATEGORY = f"{inputs.CATEGORY}/providers"
     DESCRIPTION = "The host's GITS schedule as a SCHEDULER_FUNC, for providers whose scheduler it takes the place of."
-    SEARCH_ALIASES = ["gits", "scheduler"]
+    SEARCH_ALIASES = ["gits", "scheduler", "schedule"]
     RETURN_TYPES = ("SCHEDULER_FUNC",)
     OUTPUT_TOOLTIPS = ("A schedule for a scheduler_func_opt input.",)
     FUNCTION = "provide"
@@ -210,8 +210,8 @@ class ImpactNegativeConditioningPlaceholder:
 
 
 NODES = [
-    ("KSamplerProvider", "KSampler Provider", KSamplerProvider),
-    ("KSamplerAdvancedProvider", "KSampler Advanced Provider", KSamplerAdvancedProvider),
+    ("KSamplerProvider", "KSampler Provider (for Two Samplers for Mask)", KSamplerProvider),
+    ("KSamplerAdvancedProvider", "KSampler Advanced Provider (for bases and regions)", KSamplerAdvancedProvider),
     ("GITSSchedulerFuncProvider", "GITS Scheduler Func Provider", GITSSchedulerFuncProvider),
     (
         "ImpactNegativeConditioningPlaceholder",

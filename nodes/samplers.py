@@ -133,7 +133,7 @@ class RegionalSamplerAdvanced:
         "RegionalSampler with KSamplerAdvanced's controls: which steps of the schedule are run, whether noise is added "
         "at the start, and whether noise is left at the end."
     )
-    SEARCH_ALIASES = ["regional prompt", "region", "area prompt", "masked sampling"]
+    SEARCH_ALIASES = ["regional prompt", "region", "area prompt", "masked sampling", "start at step", "leftover noise"]
     RETURN_TYPES = ("LATENT",)
     OUTPUT_TOOLTIPS = ("The sampled latent, without noise_mask.",)
     FUNCTION = "sample"
@@ -244,7 +244,7 @@ class RegionalSamplerAdvanced:
 class TwoAdvancedSamplersForMask:
     CATEGORY = inputs.CATEGORY
     DESCRIPTION = "Samples one picture with two samplers, step by step: one inside the mask, the other outside of it."
-    SEARCH_ALIASES = ["regional prompt", "masked sampling", "inpaint"]
+    SEARCH_ALIASES = ["regional prompt", "masked sampling", "inpaint", "inside and outside of a mask"]
     RETURN_TYPES = ("LATENT",)
     OUTPUT_TOOLTIPS = ("The sampled latent, without noise_mask.",)
     FUNCTION = "sample"
@@ -296,7 +296,7 @@ class TwoSamplersForMask:
     DESCRIPTION = (
         "Samples one picture with two whole runs: the first outside the mask, then the second, on its result, inside."
     )
-    SEARCH_ALIASES = ["regional prompt", "masked sampling", "inpaint"]
+    SEARCH_ALIASES = ["regional prompt", "masked sampling", "inpaint", "inside and outside of a mask"]
     RETURN_TYPES = ("LATENT",)
     OUTPUT_TOOLTIPS = ("The sampled latent, without noise_mask.",)
     FUNCTION = "sample"
@@ -445,8 +445,8 @@ def second_seed(seed: int, second: int, mode: str) -> int:
 NODES = [
     ("RegionalSampler", "Regional Sampler", RegionalSampler),
     ("RegionalSamplerAdvanced", "Regional Sampler (Advanced)", RegionalSamplerAdvanced),
-    ("TwoSamplersForMask", "Two Samplers for Mask", TwoSamplersForMask),
-    ("TwoAdvancedSamplersForMask", "Two Advanced Samplers for Mask", TwoAdvancedSamplersForMask),
+    ("TwoSamplersForMask", "Two Samplers for Mask (one after the other)", TwoSamplersForMask),
+    ("TwoAdvancedSamplersForMask", "Two Advanced Samplers for Mask (at once)", TwoAdvancedSamplersForMask),
     ("MaskGrid N KSamplers Advanced", "MaskGrid N KSamplers Advanced", MaskGridNKSamplersAdvanced),
     (
         "MaskGridNKSamplersAdvanced",

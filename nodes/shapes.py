@@ -237,7 +237,7 @@ def _side(name: str) -> inputs.Declaration:
 class RegionalMaskFromBatch:
     CATEGORY = inputs.CATEGORY
     DESCRIPTION = "Takes one mask out of a batch, for a region with a sampler of its own."
-    SEARCH_ALIASES = ["mask from batch", "select mask", "pick mask", "mask index", "split mask batch"]
+    SEARCH_ALIASES = ["mask from batch", "region mask", "select mask", "pick mask", "mask index", "split mask batch"]
     RETURN_TYPES = ("MASK",)
     OUTPUT_TOOLTIPS = ("The one mask.",)
     FUNCTION = "take"
@@ -269,6 +269,6 @@ class RegionalMaskFromBatch:
 
 NODES = [
     ("RegionalPromptsFromColorMask", "Regional Prompts from Color Mask", RegionalPromptsFromColorMask),
-    ("RegionalGrid", "Regional Grid", RegionalGrid),
+    ("RegionalGrid", "Regional Grid (rows and columns)", RegionalGrid),
     ("RegionalMaskFromBatch", "Regional Mask from Batch", RegionalMaskFromBatch),
 ]
