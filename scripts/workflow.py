@@ -41,11 +41,18 @@ def to_prompt(workflow: dict, object_info: dict) -> dict:
 
 
 def use_demo_model(prompt: dict) -> dict:
-    """A copy of `prompt` whose checkpoints are replaced by the test pack's model, which needs no weights."""
+    """A copy of `prompt` that needs no weights: its checkpoints and LoRAs are replaced by the test pack's."""
     prompt = copy.deepcopy(prompt)
+    loras = 0
     for node in prompt.values():
+        inputs = node["inputs"]
         if node["class_type"] == "CheckpointLoaderSimple":
             node.update(class_type="RegionalTestingLoader", inputs={"kind": "eps"})
+        elif node["class_type"] == "LoraLoader":
+            kept = {name: inputs[name] for name in ("model", "clip")}
+            turned = {"turns": 1 + loras % 2, "strength": inputs["strength_model"]}
+            node.update(class_type="RegionalTestingLora", inputs={**kept, **turned})
+            loras += 1
     return prompt
 
 

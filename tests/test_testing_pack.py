@@ -97,6 +97,25 @@ def test_rows_of_one_batch_carry_their_own_prompts():
         assert torch.equal(apply(x[i : i + 1], sigma[i : i + 1], c_crossattn=rows[i : i + 1]), together[i : i + 1])
 
 
+@pytest.mark.parametrize(
+    ("turns", "strength", "want"), [(1, 1.0, "YZX"), (2, 1.0, "ZXY"), (0, 1.0, "XYZ"), (1, 0.0, "XYZ")]
+)
+def test_lora_turns_the_colours_of_one_clone(turns, strength, want):
+    model = models.texture_model()
+    clone = models.with_turned_colours(model, turns, strength)
+    colours = {"X": (0.2, 0.3), "Y": (-0.3, 0.1), "Z": (0.1, 0.2)}  # of STRIPES
+    mean, contrast = zip(*(colours[letter] for letter in want), strict=True)
+    turned = Texture(mean, contrast, "stripes", 8.0, 30.0)
+    cond = models.texture_cond
+    torch.testing.assert_close(sample(clone, cond(STRIPES)), sample(model, cond(turned)), atol=1e-4, rtol=0)
+    assert torch.equal(sample(model, cond(STRIPES)), sample(models.texture_model(), cond(STRIPES)))
+
+
+def test_lora_needs_a_texture_model():
+    with pytest.raises(TypeError, match="a texture model was expected"):
+        models.with_turned_colours(models.random_unet(), 1, 1.0)
+
+
 def test_reference_model_follows_its_formula():
     x, sigma = torch.randn(2, 4, 5, 7), torch.tensor([1.5, 0.3])
     cond = models.reference_cond([0.1, 0.2, 0.3, 0.4, 0.8])[0][0]

@@ -7,8 +7,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import comfy.latent_formats
+import comfy.lora
 import comfy.model_base
 import comfy.model_management
+import comfy.ops
 import comfy.supported_models
 import comfy.supported_models_base
 import torch
@@ -72,14 +74,45 @@ class ClosedForm(comfy.model_base.BaseModel):
         return 0
 
 
+class TextureModel(ClosedForm):
+    """The perfect model of textures: its denoised is the posterior mean.
+
+    `words`, its only weight, stands between a prompt and its texture and changes nothing: LoRAs have it to patch.
+    """
+
+    def __init__(self, kind: str):
+        def denoised(x: Tensor, sigma: Tensor, row: Tensor) -> Tensor:
+            a = 1 - sigma if kind == "flow" else 1.0
+            return textures.denoise(Texture.from_row(row.tolist()), x, a, sigma)
+
+        super().__init__(kind, PictureLatents, denoised)
+        width = len(Texture((), ()).row())
+        self.words = comfy.ops.manual_cast.Linear(width, width, bias=False)
+        self.words.weight = torch.nn.Parameter(torch.eye(width), requires_grad=False)
+
+    def _apply_model(self, x, t, c_concat=None, c_crossattn=None, *args, **kwargs):
+        return super()._apply_model(x, t, c_concat, self.words(c_crossattn.to(x)), *args, **kwargs)
+
+
 def texture_model(kind: str = "eps", device: torch.device | str | None = None) -> ModelPatcher:
-    """The perfect model of textures: its denoised is the posterior mean. `kind`: "eps", "v" or "flow"."""
+    """`kind`: "eps", "v" or "flow"."""
+    return _patcher(TextureModel(kind), device)
 
-    def denoised(x: Tensor, sigma: Tensor, row: Tensor) -> Tensor:
-        a = 1 - sigma if kind == "flow" else 1.0
-        return textures.denoise(Texture.from_row(row.tolist()), x, a, sigma)
 
-    return _patcher(ClosedForm(kind, PictureLatents, denoised), device)
+def with_turned_colours(patcher: ModelPatcher, turns: int, strength: float) -> ModelPatcher:
+    """A clone of a texture model with a LoRA: at strength 1 each colour's red, green, blue become green, blue, red,
+    `turns` times."""
+    model = patcher.model
+    if not isinstance(model, TextureModel):
+        raise TypeError("a texture model was expected: other models have no colours to turn")
+    down = torch.eye(model.words.weight.shape[0])
+    turned = down.clone()
+    for first in (0, textures.CHANNELS):  # the mean and the contrast
+        turned[first : first + 3] = down[first : first + 3].roll(-turns, 0)
+    file = {"words.lora_up.weight": turned - down, "words.lora_down.weight": down}
+    clone = patcher.clone()
+    clone.add_patches(comfy.lora.load_lora(file, {"words": "words.weight"}), strength)
+    return clone
 
 
 def texture_cond(texture: Texture) -> Conditioning:

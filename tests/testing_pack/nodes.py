@@ -122,6 +122,27 @@ class RegionalTestingSlow:
         return (models.wrapped(model, lambda x, sigma: time.sleep(seconds)),)
 
 
+class RegionalTestingLora:
+    CATEGORY = "regional/testing"
+    DESCRIPTION = "Stands in for LoraLoader on the model of textures: a weight patch that turns red, green and blue."
+    RETURN_TYPES = ("MODEL", "CLIP")
+    FUNCTION = "load"
+
+    @classmethod
+    def INPUT_TYPES(cls):
+        return {
+            "required": {
+                "model": ("MODEL", {"tooltip": "The model of textures."}),
+                "clip": ("CLIP", {"tooltip": "Passed on."}),
+                "turns": ("INT", {"default": 1, "min": 0, "max": 2, "tooltip": "How far the colours are turned."}),
+                "strength": ("FLOAT", {"default": 1.0, "min": -2.0, "max": 2.0, "tooltip": "The LoRA's strength."}),
+            }
+        }
+
+    def load(self, model, clip, turns, strength):
+        return models.with_turned_colours(model, turns, strength), clip
+
+
 class RegionalTestingWrongObject:
     CATEGORY = "regional/testing"
     DESCRIPTION = "Fits every socket and is never what the socket wants."
@@ -141,5 +162,6 @@ NODES = (
     RegionalTestingPrompt,
     RegionalTestingDecode,
     RegionalTestingSlow,
+    RegionalTestingLora,
     RegionalTestingWrongObject,
 )
