@@ -118,7 +118,17 @@ NODES: dict[str, tuple[tuple, tuple, int]] = {
         280,
     ),
     "RegionalPromptFromConditioning": (
-        (MASK, MODEL, POSITIVE, NEGATIVE, CFG),
+        (
+            MASK,
+            MODEL,
+            POSITIVE,
+            NEGATIVE,
+            CFG,
+            ("start_percent", "FLOAT", 0.0),
+            ("end_percent", "FLOAT", 1.0),
+            ("weight", "FLOAT", 1.0),
+            ("denoise", "FLOAT", 1.0),
+        ),
         (("REGIONAL_PROMPTS", "REGIONAL_PROMPTS"),),
         280,
     ),
@@ -218,7 +228,40 @@ NODES: dict[str, tuple[tuple, tuple, int]] = {
         SHAPES,
         400,
     ),
+    "RegionalPreview": (
+        (REGIONS, ("image", "IMAGE", SOCKET), ("samples", "LATENT", SOCKET), OVERLAP, ("blend", "COMBO", "mix")),
+        (REGIONAL_PROMPTS, ("preview", "IMAGE")),
+        300,
+    ),
+    "RegionalReport": (
+        (
+            REGIONS,
+            BASE_SAMPLER,
+            ("samples", "LATENT", SOCKET),
+            STEPS,
+            ("base_only_steps", "INT", 2),
+            DENOISE,
+            OVERLAP,
+            ("engine", "COMBO", "lockstep"),
+            ("region_compute", "COMBO", "full"),
+            ("crop_context", "INT", 128),
+            ("blend", "COMBO", "mix"),
+        ),
+        (REGIONAL_PROMPTS, ("report", "STRING")),
+        420,
+    ),
     "RegionalMaskFromBatch": ((("masks", "MASK", SOCKET), ("number", "INT", 1)), (("MASK", "MASK"),), 230),
+    "LatentUpscale": (
+        (
+            ("samples", "LATENT", SOCKET),
+            ("upscale_method", "COMBO", "nearest-exact"),
+            ("width", "INT", 512),
+            ("height", "INT", 512),
+            ("crop", "COMBO", "disabled"),
+        ),
+        (LATENT,),
+        280,
+    ),
     "EmptyImage": (
         (("width", "INT", 512), ("height", "INT", 512), ("batch_size", "INT", 1), ("color", "INT", 0)),
         (("IMAGE", "IMAGE"),),
@@ -613,6 +656,97 @@ def grid() -> None:
     custom_sampling(s, "grid", prompt, (cells, 0), COLUMNS[1] + 460, "dpmpp_2m_sde")
 
 
+def check_regions() -> None:
+    s = Sketch(
+        896,
+        640,
+        "## RegionalPreview and RegionalReport\n\nBoth sit in the wire of the regional prompts. The first shows where "
+        "each region will paint, with its overlap and the gaps; the second says what the run will do and cost."
+        "\n\nTo look at them before anything is sampled, mute the sampler (Ctrl+M) and queue.",
+    )
+    empty = s.empty_mask("Empty mask", 80)
+    base = s.sampler("KSamplerAdvancedProvider", "Base", "soft pink clouds on violet", 80, sampler_name="dpmpp_2m")
+    s.w.group("Base: soft pink clouds on violet", [empty, *base])
+    made = []
+    for i, (text, box, when) in enumerate(
+        (
+            ("bold navy and cyan waves", (48, 64, 448, 320), {}),
+            ("golden diagonal stripes on brown", (400, 256, 432, 320), {}),
+            ("cream spots on green", (624, 48, 224, 176), {"start_percent": 0.2}),
+        ),
+        1,
+    ):
+        y = 80 + i * ROW
+        masks = s.mask(f"Region {i}", empty, box, y)
+        own = s.prompt(f"Region {i}", text, (COLUMNS[3], y))
+        links = {"mask": (masks[-1], 0), "model": (s.loader, 0), "positive": (own, 0), "negative": (s.negative, 0)}
+        made.append(s.w.add("RegionalPromptFromConditioning", f"Region {i}", (COLUMNS[4], y), **links, **when))
+        s.region_group(i, text, [*masks, own, made[-1]])
+    combined = s.all_regions(made, (COLUMNS[5] + 60, 80 + ROW))
+    at, canvas = COLUMNS[6] + 60, {"samples": (s.canvas, 0)}
+    shown = s.w.add("RegionalPreview", "Where", (at, 80), (420, 480), regional_prompts=(combined, 0), **canvas)
+    regional = {"base_sampler": (base[-1], 0), **canvas}
+    said = s.w.add(
+        "RegionalReport",
+        "What, and at what cost",
+        (at, below(shown)),
+        (420, 560),
+        regional_prompts=(shown, 0),
+        **regional,
+    )
+    s.w.group("Before it is paid for", [shown, said])
+    sampler = s.w.add(
+        "RegionalSampler",
+        "Sample base and regions",
+        (at + 480, 80),
+        regional_prompts=(said, 0),
+        seed=6,
+        engine="lockstep",
+        **regional,
+    )
+    s.finish(sampler, "check_regions")
+
+
+def hires() -> None:
+    s = Sketch(
+        512,
+        384,
+        "## Hires: two passes with the same regions\n\nThe first pass paints a small picture. Its latent is upscaled "
+        "to twice the size and sampled once more with denoise 0.5, by the same base and the same regional prompts: "
+        "masks are fitted to each latent, and the overlap with them.",
+    )
+    empty = s.empty_mask("Empty mask", 80)
+    base = s.sampler("KSamplerAdvancedProvider", "Base", "soft white clouds in a blue sky", 80)
+    s.w.group("Base: soft white clouds in a blue sky", [empty, *base])
+    made = [
+        s.region(1, "green weave on sand", (0, 240, 512, 144), empty, 80 + ROW),
+        s.region(2, "crimson spots on pink", (288, 24, 160, 192), empty, 80 + 2 * ROW),
+    ]
+    combined = s.all_regions(made, (COLUMNS[7], 80 + ROW))
+    regional = {"base_sampler": (base[-1], 0), "regional_prompts": (combined, 0), "engine": "lockstep"}
+    first = s.w.add("RegionalSampler", "First pass", (COLUMNS[8], 80), samples=(s.canvas, 0), seed=3, **regional)
+    larger = s.w.add(
+        "LatentUpscale",
+        "Twice the size",
+        (COLUMNS[8] + 360, 80),
+        samples=(first, 0),
+        upscale_method="bislerp",
+        width=1024,
+        height=768,
+    )
+    second = s.w.add(
+        "RegionalSampler",
+        "Second pass",
+        (COLUMNS[8] + 700, 80),
+        samples=(larger, 0),
+        seed=4,
+        base_only_steps=0,
+        denoise=0.5,
+        **regional,
+    )
+    s.finish(second, "hires")
+
+
 def two_samplers(name: str, kind: str, provider: str, note: str, base: dict, masked: dict, **widgets: Any) -> None:
     """A base and one masked sampler: the workflows of TwoSamplersForMask and TwoAdvancedSamplersForMask."""
     s = Sketch(640, 512, note)
@@ -720,6 +854,8 @@ def main() -> None:
     mask_grid()
     color_mask()
     grid()
+    check_regions()
+    hires()
     guider(
         "regional_guider",
         (1024, 640),

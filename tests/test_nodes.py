@@ -220,6 +220,25 @@ DECLARED = {
         "optional": {**ENCODED, "image": socket("IMAGE")},
         "returns": ["REGIONAL_PROMPTS", "MASK", "IMAGE"],
     },
+    "RegionalPreview": {
+        "required": sockets(regional_prompts="REGIONAL_PROMPTS"),
+        "optional": {**sockets(image="IMAGE", samples="LATENT"), "overlap_factor": OVERLAP, **BLEND},
+        "returns": ["REGIONAL_PROMPTS", "IMAGE"],
+    },
+    "RegionalReport": {
+        "required": sockets(regional_prompts="REGIONAL_PROMPTS", base_sampler="KSAMPLER_ADVANCED"),
+        "optional": {
+            "samples": socket("LATENT"),
+            "steps": STEPS,
+            "base_only_steps": ("INT", {"default": 2, "min": 0, "max": 10000}),
+            "denoise": DENOISE,
+            "overlap_factor": OVERLAP,
+            "engine": (["stepwise", "lockstep"], {"default": "lockstep"}),
+            **LOCKSTEP,
+            **BLEND,
+        },
+        "returns": ["REGIONAL_PROMPTS", "STRING"],
+    },
     "RegionalMaskFromBatch": {
         "required": {"masks": socket("MASK"), "number": ("INT", {"default": 1, "min": 1, "max": 4096})},
         "returns": ["MASK"],

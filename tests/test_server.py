@@ -316,8 +316,8 @@ def test_example_workflow(path, client, info):
     (grid,) = [node["inputs"] for node in prompt.values() if node["class_type"] == MASK_GRID] or [{}]
     count = grid.get("rows", 1) * grid.get("columns", 1)
     made = run.pictures[:count]  # the saved ones; what nodes show of their masks comes after them
-    shapes = sum(node["class_type"] in ("RegionalPromptsFromColorMask", "RegionalGrid") for node in prompt.values())
-    assert len(run.pictures) == count + shapes
+    showing = ("RegionalPromptsFromColorMask", "RegionalGrid", "RegionalPreview")
+    assert len(run.pictures) == count + sum(node["class_type"] in showing for node in prompt.values())
 
     # The browser shows the picture beside it. It is 512 wide; a batch is laid out in rows of three, four pixels apart.
     shown = to_tensor(client.server.get(f"/api/workflow_templates/{PACK}/{path.stem}.jpg"))

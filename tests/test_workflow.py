@@ -138,8 +138,10 @@ def test_demo_model_replaces_checkpoints_in_a_copy(workflow):
 
 def test_every_sampler_node_has_an_example():
     assert {path.stem for path in EXAMPLES} == {
+        "check_regions",
         "color_mask",
         "grid",
+        "hires",
         "lockstep_samplers",
         "mask_grid",
         "regional_guider",
