@@ -1,5 +1,6 @@
 // The pack's one extension of the frontend. ComfyUI imports every module in this folder; the others only export.
 import { app } from "../../../scripts/app.js";
+import { WIDGET, drawingWidget, fitTexts } from "./editor/editor.js";
 import { growInputs } from "./growing_inputs.js";
 import { moveSecondSeed } from "./second_seed.js";
 
@@ -11,6 +12,7 @@ const CATEGORY = "regional sampling";
  * @type {Record<string, (node: GraphNode) => void>}
  */
 const CREATED = {
+    RegionalEditor: fitTexts,
     CombineRegionalPrompts: (node) => growInputs(node, "regional_prompts"),
     RegionalSampler: moveSecondSeed,
 };
@@ -22,6 +24,7 @@ const FOLDER = decodeURIComponent(new URL(import.meta.url).pathname.split("/").a
 const extension = {
     name: NAME,
     folder: FOLDER,
+    getCustomWidgets: () => ({ [WIDGET]: drawingWidget }),
     nodeCreated(/** @type {GraphNode} */ node) {
         // Another pack may have the same class id; it has its own idea of what its nodes do.
         if (node.constructor.nodeData?.category?.split("/")[0] === CATEGORY) {
