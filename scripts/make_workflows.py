@@ -81,6 +81,19 @@ NODES: dict[str, tuple[tuple, tuple, int]] = {
     ),
     "MaskToImage": ((MASK,), (("IMAGE", "IMAGE"),), 230),
     "VAEDecode": ((("samples", "LATENT", SOCKET), ("vae", "VAE", SOCKET)), (("IMAGE", "IMAGE"),), 230),
+    "VAEEncode": ((("pixels", "IMAGE", SOCKET), ("vae", "VAE", SOCKET)), (LATENT,), 230),
+    "SetLatentNoiseMask": ((("samples", "LATENT", SOCKET), MASK), (LATENT,), 230),
+    "LoraLoader": (
+        (
+            MODEL,
+            ("clip", "CLIP", SOCKET),
+            ("lora_name", "COMBO", ""),
+            ("strength_model", "FLOAT", 1.0),
+            ("strength_clip", "FLOAT", 1.0),
+        ),
+        (("MODEL", "MODEL"), ("CLIP", "CLIP")),
+        250,
+    ),
     "SaveImage": ((("images", "IMAGE", SOCKET), ("filename_prefix", "STRING", "regional")), (), 420),
     "MarkdownNote": ((), (), 330),
     "ToBasicPipe": (
@@ -441,8 +454,8 @@ class Sketch:
         )
         w.group("Model and canvas", [self.loader, self.negative, self.canvas])
 
-    def prompt(self, title: str, text: str, at: tuple[int, int]) -> dict:
-        return self.w.add("CLIPTextEncode", f"{title}: prompt", at, text=text, clip=(self.loader, 1))
+    def prompt(self, title: str, text: str, at: tuple[int, int], clip: Output | None = None) -> dict:
+        return self.w.add("CLIPTextEncode", f"{title}: prompt", at, text=text, clip=clip or (self.loader, 1))
 
     def pipe(self, title: str, text: str, y: int) -> list[dict]:
         """A prompt and the basic pipe that carries it."""
@@ -501,6 +514,31 @@ class Sketch:
         self.region_group(number, text, [*masks, *samplers, region])
         return region
 
+    def light_region(
+        self,
+        number: int,
+        text: str,
+        box: tuple[int, int, int, int],
+        empty: dict,
+        y: int,
+        lora: str = "",
+        **widgets: Any,
+    ) -> dict:
+        """A region with the base's sampler, and with a LoRA of its own if one is named."""
+        title = f"Region {number}"
+        masks = self.mask(title, empty, box, y)
+        model, clip = (self.loader, 0), (self.loader, 1)
+        loaded = []
+        if lora:
+            at = (COLUMNS[1], below(masks[0]))
+            loaded = [self.w.add("LoraLoader", f"{title}: LoRA", at, model=model, clip=clip, lora_name=lora)]
+            model, clip = (loaded[0], 0), (loaded[0], 1)
+        prompt = self.prompt(title, text, (COLUMNS[3], y), clip)
+        links = {"mask": (masks[-1], 0), "model": model, "positive": (prompt, 0), "negative": (self.negative, 0)}
+        region = self.w.add("RegionalPromptFromConditioning", title, (COLUMNS[4], y), **links, **widgets)
+        self.region_group(number, text, [*masks, *loaded, prompt, region])
+        return region
+
     def region_group(self, number: int, text: str, nodes: list[dict]) -> None:
         self.w.group(f"Region {number}: {text}", nodes, ("#8A8", "#88A", "#b58b2a")[(number - 1) % 3])
 
@@ -542,21 +580,155 @@ def regional(
 def guider(name: str, size: tuple[int, int], base: str, regions: list[dict], note: str, sampler_name: str) -> None:
     """A base and its regions for the core's SamplerCustomAdvanced: the workflow of RegionalGuider."""
     s = Sketch(*size, note)
-    shared = {"model": (s.loader, 0), "negative": (s.negative, 0)}
     empty = s.empty_mask("Empty mask", 80)
     prompt = s.prompt("Base", base, (COLUMNS[3], 80))
     s.w.group(f"Base: {base}", [empty, prompt])
-    made = []
-    for i, region in enumerate(regions, 1):
-        title, y = f"Region {i}", 80 + i * ROW
-        masks = s.mask(title, empty, region["box"], y)
-        own = s.prompt(title, region["text"], (COLUMNS[3], y))
-        kind, links = "RegionalPromptFromConditioning", {"mask": (masks[-1], 0), "positive": (own, 0)}
-        made.append(s.w.add(kind, title, (COLUMNS[4], y), **links, **shared))
-        s.region_group(i, region["text"], [*masks, own, made[-1]])
+    made = [s.light_region(i, empty=empty, y=80 + i * ROW, **region) for i, region in enumerate(regions, 1)]
     combined = s.all_regions(made, (COLUMNS[5] + 60, 80 + ROW))
 
     custom_sampling(s, name, prompt, (combined, 0), COLUMNS[6] + 60, sampler_name)
+
+
+def lockstep(s: Sketch, name: str, base: str, regions: list[dict], y: int, latent: Output, **widgets: Any) -> None:
+    """Light regions below a base from `y` on, sampled in lockstep from `latent`, and what follows."""
+    empty = s.empty_mask("Empty mask", y)
+    samplers = s.sampler("KSamplerAdvancedProvider", "Base", base, y, sampler_name="dpmpp_2m", scheduler="karras")
+    s.w.group(f"Base: {base}", [empty, *samplers])
+    made = [s.light_region(i, empty=empty, y=y + i * ROW, **region) for i, region in enumerate(regions, 1)]
+    combined = s.all_regions(made, (COLUMNS[5] + 40, y + ROW))
+    links = {"samples": latent, "base_sampler": (samplers[-1], 0), "regional_prompts": (combined, 0)}
+    at = (COLUMNS[6] + 60, y)
+    s.finish(s.w.add("RegionalSampler", "Sample base and regions", at, engine="lockstep", **links, **widgets), name)
+
+
+def first_picture(s: Sketch, text: str) -> dict:
+    """What image to image begins with, in a row of its own: a picture, saved, and its latent, which is returned."""
+    w, model = s.w, {"model": (s.loader, 0), "negative": (s.negative, 0)}
+    prompt = s.prompt("First picture", text, (COLUMNS[1], 80))
+    x, links = COLUMNS[1] + 360, {"positive": (prompt, 0), "latent_image": (s.canvas, 0)}
+    drawn = w.add("KSampler", "First picture: sample", (x, 80), seed=1, **model, **links)
+    decoded = w.add("VAEDecode", "First picture: decode", (x + 330, 80), samples=(drawn, 0), vae=(s.loader, 2))
+    at = (x + 330, below(decoded))
+    encoded = w.add("VAEEncode", "Encode: your picture fits here", at, pixels=(decoded, 0), vae=(s.loader, 2))
+    shown = w.add("SaveImage", "First picture", (x + 590, 80), (300, 270), images=(decoded, 0), filename_prefix="first")
+    w.group(f"First picture: {text}", [prompt, drawn, decoded, encoded, shown], "#b58b2a")
+    return encoded
+
+
+def two_loras() -> None:
+    s = Sketch(
+        896,
+        640,
+        "## Two LoRAs, two characters\n\nEach region has a LoRA of its own, which the other does not see: model and "
+        "CLIP go through the region's LoraLoader. The prompts are the same here; give each its LoRA's trigger words."
+        "\n\nIn lockstep all are asked in one model call, and the weights are not patched back and forth.",
+    )
+    text = "{} character, bold orange waves on cream, vertical"
+    regions = [
+        {"text": text.format(which), "box": (left, 96, 320, 512), "lora": f"{which}_character.safetensors"}
+        for which, left in (("first", 64), ("second", 512))
+    ]
+    lockstep(s, "two_loras", "soft white clouds in a blue sky", regions, 80, (s.canvas, 0), seed=4)
+
+
+def image_to_image() -> None:
+    s = Sketch(
+        896,
+        640,
+        "## Image to image, a denoise for each region\n\nThe sampler repaints the picture at `denoise` 0.8, region 1 "
+        "only at 0.4, and region 2, at 0, keeps it as it is. A region can be repainted less than the sampler's "
+        "`denoise`, not more.\n\nYour own picture: LoadImage into the VAEEncode.",
+    )
+    first = first_picture(s, "bold brown wood on cream, wide, horizontal")
+    regions = [
+        {"text": "teal wood on navy, wide, horizontal", "box": (64, 96, 352, 448), "denoise": 0.4},
+        {"text": "kept as it is", "box": (512, 128, 304, 384), "denoise": 0.0},
+    ]
+    links = {"seed": 2, "denoise": 0.8, "base_only_steps": 0}
+    lockstep(s, "image_to_image", "soft violet clouds on pink", regions, 80 + ROW + 40, (first, 0), **links)
+
+
+def regional_inpainting() -> None:
+    s = Sketch(
+        896,
+        640,
+        "## Regional inpainting\n\nThe mask on the latent says what is painted anew; the rest of the picture stays. "
+        "Inside of it base and regions share as ever: the base fills what the two regions leave.\n\nLockstep only. "
+        "Your own picture: LoadImage, its IMAGE into the VAEEncode, its MASK into SetLatentNoiseMask.",
+    )
+    first = first_picture(s, "soft white clouds in a blue sky")
+    y = 80 + ROW + 40
+    at = (COLUMNS[4] + 380, 80)
+    shape = s.w.add("SolidMask", "Painted anew: size", at, width=640, height=320)
+    background = s.w.add("SolidMask", "Kept", (at[0], below(shape)), value=0.0, width=896, height=640)
+    links = {"destination": (background, 0), "source": (shape, 0), "x": 128, "y": 240}
+    hole = s.w.add("MaskComposite", "Painted anew: place", (at[0] + 260, 80), **links)
+    links = {"samples": (first, 0), "mask": (hole, 0)}
+    masked = s.w.add("SetLatentNoiseMask", "Paint only there", (at[0] + 260, below(hole)), **links)
+    s.w.group("What is painted anew", [shape, background, hole, masked], "#A88")
+    regions = [
+        {"text": "golden diagonal stripes on brown", "box": (160, 272, 208, 256)},
+        {"text": "orange spots on cream", "box": (528, 272, 208, 256)},
+    ]
+    lockstep(s, "regional_inpainting", "bold teal waves on navy", regions, y, (masked, 0), seed=2, base_only_steps=0)
+
+
+def from_impact_pack() -> None:
+    s = Sketch(
+        896,
+        640,
+        "## Coming from Impact Pack\n\n**Above: as saved there.** Every node of a shared id stays where it is, and the "
+        "picture is the same: without a value for `engine` it is stepwise.\n\n**Below: the same in lockstep**, where "
+        "dpmpp_2m keeps what it learned in the steps before.",
+    )
+    empty = s.empty_mask("Empty mask", 80)
+    base, sampler = "soft sand weave on cream", {"sampler_name": "dpmpp_2m"}
+    samplers = s.sampler("KSamplerAdvancedProvider", "Base", base, 80, **sampler)
+    s.w.group(f"Base: {base}", [empty, *samplers])
+    texts = ("bold navy and cyan waves", "crimson spots on pink")
+    boxes = ((64, 80, 352, 480), (496, 144, 336, 352))
+    made = [
+        s.region(i, text, box, empty, 80 + i * ROW, **sampler)
+        for i, (text, box) in enumerate(zip(texts, boxes, strict=True), 1)
+    ]
+    y = 80 + 3 * ROW
+
+    def sampled(title: str, regions: list[dict], y: int, prefix: str, **widgets: Any) -> dict:
+        combined = s.all_regions(regions, (COLUMNS[7], y))
+        links = {"base_sampler": (samplers[-1], 0), "regional_prompts": (combined, 0), "samples": (s.canvas, 0)}
+        regional = s.w.add("RegionalSampler", title, (COLUMNS[8], y), seed=3, **links, **widgets)
+        decode = s.w.add("VAEDecode", "Decode", (COLUMNS[9], y), samples=(regional, 0), vae=(s.loader, 2))
+        at = (COLUMNS[9], below(decode))
+        picture = s.w.add("SaveImage", "Picture", at, (330, 330), images=(decode, 0), filename_prefix=prefix)
+        s.w.group(title, [combined, regional, decode, picture], "#b58b2a")
+        return regional
+
+    saved = sampled("As saved with Impact Pack", made, 80, "impact_stepwise")
+    for values in (saved["inputs"], saved["widgets_values"]):
+        values.pop()  # the engine, which Impact Pack's node does not have
+    s.w.add(
+        "MarkdownNote",
+        "What to swap",
+        (COLUMNS[3], y),
+        (330, 380),
+        note="## What to swap\n\n- `engine`: lockstep, unless the picture must stay the same.\n- A region with the "
+        "base's sampler: one RegionalPromptFromConditioning in place of ToBasicPipe, KSamplerAdvancedProvider and "
+        "RegionalPrompt.\n- Detectors, detailers, tiled and upscaling providers are Impact Pack's alone: keep it for "
+        "them. What they hand on fits here.\n- With both packs installed, one of them provides all nodes of shared "
+        'ids. This pack\'s are in the category "regional sampling".',
+    )
+    light, below_last = [], y
+    for i, region in enumerate(made, 1):
+        mask, prompt = (
+            next(n for n in s.w.nodes if n["title"] == f"Region {i}: {what}") for what in ("place", "prompt")
+        )
+        links = {"mask": (mask, 0), "positive": (prompt, 0), "negative": (s.negative, 0), "model": (s.loader, 0)}
+        at = (COLUMNS[4], below_last)
+        light.append(s.w.add("RegionalPromptFromConditioning", f"{region['title']}, lighter", at, **links))
+        below_last = below(light[-1])
+    s.w.group("The same regions with fewer nodes", light, "#8A8")
+    sampled("The same in lockstep", light, y, "impact_lockstep", engine="lockstep")
+    s.w.save("from_impact_pack")
 
 
 def custom_sampling(s: Sketch, name: str, prompt: dict, regions: Output, x: int, sampler_name: str) -> None:
@@ -852,6 +1024,10 @@ def main() -> None:
         seed=4,
     )
     mask_grid()
+    two_loras()
+    image_to_image()
+    regional_inpainting()
+    from_impact_pack()
     color_mask()
     grid()
     check_regions()

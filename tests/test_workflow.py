@@ -136,18 +136,33 @@ def test_demo_model_replaces_checkpoints_in_a_copy(workflow):
     assert demo["2"] == prompt["2"]
 
 
+def test_demo_model_takes_loras(workflow):
+    loaded = {"lora_name": "a.safetensors", "strength_model": 0.5, "strength_clip": 1.0}
+    prompt = to_prompt(workflow, INFO)
+    for number in (20, 21):
+        links = {"model": ["1", 0], "clip": ["1", 1]}
+        prompt[str(number)] = {"class_type": "LoraLoader", "inputs": {**links, **loaded}}
+    demo = use_demo_model(prompt)
+    assert [demo[i]["class_type"] for i in ("20", "21")] == ["RegionalTestingLora"] * 2
+    assert [demo[i]["inputs"] for i in ("20", "21")] == [{**links, "turns": i, "strength": 0.5} for i in (1, 2)]
+
+
 def test_every_sampler_node_has_an_example():
     assert {path.stem for path in EXAMPLES} == {
         "check_regions",
         "color_mask",
+        "from_impact_pack",
         "grid",
         "hires",
+        "image_to_image",
         "lockstep_samplers",
         "mask_grid",
         "regional_guider",
+        "regional_inpainting",
         "regional_sampler",
         "regional_sampler_advanced",
         "two_advanced_samplers_for_mask",
+        "two_loras",
         "two_samplers_for_mask",
     }
     assert all(path.with_suffix(".jpg").is_file() for path in EXAMPLES)
