@@ -839,21 +839,12 @@ def check_regions() -> None:
     empty = s.empty_mask("Empty mask", 80)
     base = s.sampler("KSamplerAdvancedProvider", "Base", "soft pink clouds on violet", 80, sampler_name="dpmpp_2m")
     s.w.group("Base: soft pink clouds on violet", [empty, *base])
-    made = []
-    for i, (text, box, when) in enumerate(
-        (
-            ("bold navy and cyan waves", (48, 64, 448, 320), {}),
-            ("golden diagonal stripes on brown", (400, 256, 432, 320), {}),
-            ("cream spots on green", (624, 48, 224, 176), {"start_percent": 0.2}),
-        ),
-        1,
-    ):
-        y = 80 + i * ROW
-        masks = s.mask(f"Region {i}", empty, box, y)
-        own = s.prompt(f"Region {i}", text, (COLUMNS[3], y))
-        links = {"mask": (masks[-1], 0), "model": (s.loader, 0), "positive": (own, 0), "negative": (s.negative, 0)}
-        made.append(s.w.add("RegionalPromptFromConditioning", f"Region {i}", (COLUMNS[4], y), **links, **when))
-        s.region_group(i, text, [*masks, own, made[-1]])
+    regions = (
+        {"text": "bold navy and cyan waves", "box": (48, 64, 448, 320)},
+        {"text": "golden diagonal stripes on brown", "box": (400, 256, 432, 320)},
+        {"text": "cream spots on green", "box": (624, 48, 224, 176), "start_percent": 0.2},
+    )
+    made = [s.light_region(i, empty=empty, y=80 + i * ROW, **region) for i, region in enumerate(regions, 1)]
     combined = s.all_regions(made, (COLUMNS[5] + 60, 80 + ROW))
     at, canvas = COLUMNS[6] + 60, {"samples": (s.canvas, 0)}
     shown = s.w.add("RegionalPreview", "Where", (at, 80), (420, 480), regional_prompts=(combined, 0), **canvas)
