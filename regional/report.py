@@ -142,7 +142,7 @@ def describe(engine: str, job: Job) -> str:
         for name, sampler in zip(names, samplers, strict=True):
             check_samplings(model, sampler.guidance.model, f"{job.owner}, {name}")
         covered = coverage(canvas.regions, canvas.size, job.options.blend, job.owner).shares
-        served = serve([sampler.guidance for sampler in samplers], names)
+        served = serve([sampler.guidance for sampler in samplers], names, device=torch.device("cpu"))
         took, costs, notes = _lockstep(job, samplers, names, served)
         routed = {index for one in served for index in one.deltas}
     else:

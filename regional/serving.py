@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from enum import IntEnum
 from typing import Any
 
+import torch
 from comfy.hooks import HookGroup
 
 from ..samplers.guided import Guidance
@@ -21,13 +22,20 @@ class Way(IntEnum):
 class Served:
     """Members that one loaded model serves, as a ModelGroup is made of them; `notes` say what will be slow, and why."""
 
-    def __init__(self, index: int, guidance: Guidance, notes: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        index: int,
+        guidance: Guidance,
+        notes: Sequence[str] = (),
+        device: torch.device | None = None,
+    ) -> None:
         self.members = {index: guidance}
         self.deltas: dict[int, Delta] = {}
         # Whether hooks patch weights that the model's own patches are on.
         self.on_top = False
         self.notes = list(notes)
         self._reference = guidance.model
+        self._device = device or guidance.model.load_device
         # By the id of a clone: its delta, or the hooks that put its patches on.
         self._ways: dict[int, Delta | HookGroup] = {}
 
@@ -58,7 +66,7 @@ class Served:
     def _way(self, name: str, clone: Any, best: Way, obstacle: NotRoutable | None) -> Delta | HookGroup:
         if best == Way.ROUTED:
             try:
-                return delta(self._reference, clone, self._reference.load_device)
+                return delta(self._reference, clone, self._device)
             except NotRoutable as reason:
                 obstacle = reason
         if best == Way.SWITCHED:
@@ -77,9 +85,11 @@ def serve(
     names: Sequence[str],
     best: Way = Way.ROUTED,
     obstacle: NotRoutable | None = None,
+    device: torch.device | None = None,
 ) -> list[Served]:
     """Group members (0 is the base) by the loaded model that can serve them: their own, or one that theirs is a weight
-    clone of, in the `best` way that there is. `obstacle` says why none better, for the notes.
+    clone of, in the `best` way that there is. `obstacle` says why none better, for the notes. What is routed is put on
+    `device`, by default the model's.
     """
     groups: list[Served] = []
     for index, guidance in enumerate(guidances):
@@ -90,5 +100,5 @@ def serve(
                 break
             reasons.append(reason)
         else:
-            groups.append(Served(index, guidance, [reason for reason in reasons if reason][:1]))
+            groups.append(Served(index, guidance, [reason for reason in reasons if reason][:1], device))
     return groups
