@@ -1,0 +1,142 @@
+"""The nodes in other languages: complete against a real server's /object_info, and shown by the real frontend."""
+
+import json
+import re
+
+import make_locales
+import pytest
+from host import ROOT
+from make_locales import INPUT_ID, english, leaves, problems, stem, tables, translated
+
+pytest_plugins = ["browser_use"]
+pytestmark = pytest.mark.server
+
+LANGUAGES = ["es", "fr", "ja", "ko", "ru", "zh", "zh-TW"]  # those of the host that the pack has, beside English
+
+# What no language translates: colours, numbers, names with capitals inside (MASK, RegionalPrompt; LoRA of LoRAs), and
+# words that are what one chooses or looks for.
+KEPT = re.compile(
+    r"#\w+|(?<![\w.])\d+(?:\.\d+)?(?!\w)|\b\w+[A-Z]\w*?(?=s?\b)|\b(?i:lockstep|stepwise|sigma|cfg|euler|auto|Flux)\b"
+)
+
+
+@pytest.fixture(scope="module")
+def info(browser_server):
+    return browser_server.get("/object_info")
+
+
+@pytest.fixture(scope="module")
+def defs(info):
+    return english(info)
+
+
+def saved(language):
+    return json.loads((ROOT / "locales" / language / "nodeDefs.json").read_text("utf-8"))
+
+
+def test_languages():
+    assert list(tables()) == LANGUAGES
+    assert sorted(path.name for path in (ROOT / "locales").iterdir()) == sorted(["en", *LANGUAGES])
+
+
+def test_english_is_what_the_nodes_say(defs, pack):
+    assert set(defs) == set(pack.NODE_CLASS_MAPPINGS)
+    again = "run python scripts/make_locales.py, and translate what it names"
+    assert saved("en") == defs, again
+    for kind, node in pack.NODE_CLASS_MAPPINGS.items():
+        declared = node.INPUT_TYPES()
+        names = {name for group in ("required", "optional") for name in declared.get(group, {})}
+        assert set(defs[kind].get("inputs", {})) - {"control_after_generate"} == names
+        assert len(defs[kind]["outputs"]) == len(node.RETURN_TYPES)
+    for path, text in leaves(defs):
+        assert text.strip(), path
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_every_text_is_translated(defs, language):
+    table = tables()[language]
+    assert problems(defs, table) == []
+    assert saved(language) == translated(defs, table), "run python scripts/make_locales.py"
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_sentences_differ_from_english(defs, language):
+    """Names may be the same in two languages (cfg); tooltips and descriptions are sentences."""
+    mine = dict(leaves(saved(language)))
+    same = [text for path, text in leaves(defs) if path[-1] in ("tooltip", "description") and mine[path] == text]
+    assert same == []
+    names = {(path, text) for path, text in leaves(defs) if path[-1] == "name" and "_" in text}
+    kept = [text for path, text in names if mine[path] == text]
+    assert len(kept) == 0
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_what_is_chosen_by_name_is_named(info, defs, language):
+    """Numbers, samplers, node ids and an input's values stay as they are; other inputs are called by their labels."""
+    table, mine = tables()[language], dict(leaves(saved(language)))
+    lost = []
+    for path, text in leaves(defs):
+        if path[-1] not in ("tooltip", "description"):
+            continue
+        wanted = set(KEPT.findall(text)) | {f"{value}:" for value in values(info, path) if f"{value}:" in text}
+        wanted |= {table.get(name, name) for name in INPUT_ID.findall(text)}
+        plain = mine[path].replace(" :", ":").replace("：", ":").replace("\N{NO-BREAK SPACE}:", ":").lower()
+        lost += [(path, word) for word in wanted if word.lower() not in plain]
+    assert lost == []
+
+
+def values(info, path):
+    """The values of the combo input that `path` belongs to."""
+    kind, part, name, *_ = (*path, "", "")
+    if part != "inputs":
+        return []
+    declared = info[kind]["input"]
+    choices = {**declared.get("required", {}), **declared.get("optional", {})}.get(name, [None])[0]
+    return choices if isinstance(choices, list) else []
+
+
+@pytest.mark.parametrize("language", ["en", *LANGUAGES])
+def test_nothing_in_them_is_syntax_to_the_frontend(language):
+    """vue-i18n reads @, { and } as references, and | as what parts singular from plural."""
+    assert [text for _, text in leaves(saved(language)) if re.search(r"[@{}|]", text)] == []
+
+
+def test_served(browser_server):
+    served = browser_server.get("/i18n")
+    for language in ["en", *LANGUAGES]:
+        assert saved(language).items() <= served[language]["nodeDefs"].items()
+
+
+def test_what_is_missing_left_over_or_renamed_is_found():
+    defs = {"Node": {"display_name": "Node", "inputs": {"a_b2": {"name": "a_b2", "tooltip": "Uses a_b, a_b+a_b."}}}}
+    table = {"Node": "Knoten", "a_b": "A B", "Uses a_b, a_b+a_b.": "用a_b, a_b+a_b."}
+    assert problems(defs, table) == []
+    assert translated(defs, table) == {
+        "Node": {"display_name": "Knoten", "inputs": {"a_b2": {"name": "A B 2", "tooltip": "用A B, A B+a_b."}}}
+    }
+    defs["Node"]["inputs"] = {"c": {"name": "c", "tooltip": "New."}}
+    assert problems(defs, table) == ["missing: c", "missing: New.", "left over: a_b", "left over: Uses a_b, a_b+a_b."]
+    assert stem("seed_2nd") == "seed_2nd" and make_locales.NUMBERED.fullmatch("a1")
+
+
+@pytest.fixture(params=["zh", "fr"])
+def language(request, browser_server):
+    browser_server.post("/settings", {"Comfy.Locale": request.param})
+    yield request.param
+    browser_server.post("/settings", {"Comfy.Locale": "en"})
+
+
+def test_shown(language, open_page, browser_server):
+    """Title, an input's name and its tooltip, of a node and of the one with spaces in its id."""
+    frontend = open_page(browser_server, False)
+    frontend.empty()
+    mine = saved(language)
+    for kind, name in (("RegionalGuider", "negative"), ("MaskGrid N KSamplers Advanced", "latent_image")):
+        code = """([kind, name]) => {
+            const node = LiteGraph.createNode(kind);
+            node.pos = [300, 200];
+            app.canvas.graph.add(node);
+            return [node.title, node.inputs.find((input) => input.name === name).localized_name];
+        }"""
+        assert frontend.js(code, [kind, name]) == [mine[kind]["display_name"], mine[kind]["inputs"][name]["name"]]
+    frontend.check_console()
