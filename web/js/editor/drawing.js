@@ -197,14 +197,14 @@ export class Drawing {
     }
 
     /**
-     * One step. Steps with the same `merging`, one right after the other, are one.
+     * One step, never within a drag. Steps with the same `merging`, one right after the other, are one.
      *
      * @param {Partial<Moment>} to
      * @param {string | null} [merging]
      */
     change(to, merging = null) {
-        if (this.unread.reason) return;
         this.cancel();
+        if (this.unread.reason) return;
         const next = { ...this.#now, ...to };
         if (stringify(next) === stringify(this.#now)) return;
         if (merging === null || merging !== this.#merging) this.#note(this.#now);
@@ -297,6 +297,7 @@ export class Drawing {
      * @param {string | null} [merging]
      */
     set(id, fields, merging = null) {
+        this.cancel();
         const regions = this.regions.map((region) => (region.id === id ? { ...region, ...fields } : region));
         this.change({ regions }, merging);
     }
@@ -314,6 +315,7 @@ export class Drawing {
 
     /** @param {Shape} shape */
     add(shape) {
+        this.cancel();
         if (this.regions.length >= MAX_REGIONS) return;
         const region = this.make(shape);
         this.change({ regions: [...this.regions, region] });
@@ -322,6 +324,7 @@ export class Drawing {
 
     /** @param {number} id */
     remove(id) {
+        this.cancel();
         const index = this.regions.findIndex((region) => region.id === id);
         this.change({ regions: this.regions.filter((region) => region.id !== id) });
         this.select((this.regions[index] ?? this.regions.at(-1))?.id ?? null);
@@ -332,6 +335,7 @@ export class Drawing {
      * @param {number} step how far the copy lies from it, in widths and heights
      */
     duplicate(id, step = 0.03) {
+        this.cancel();
         const index = this.regions.findIndex((region) => region.id === id);
         const region = this.regions[index];
         if (!region || this.regions.length >= MAX_REGIONS) return;
@@ -346,18 +350,21 @@ export class Drawing {
 
     /** @param {number} id @param {"x" | "y"} axis */
     mirror(id, axis) {
+        this.cancel();
         const region = this.regions.find((one) => one.id === id);
         if (region) this.set(id, { shape: mirror(region.shape, axis) });
     }
 
     /** @param {number} id @param {number} dx @param {number} dy */
     move(id, dx, dy) {
+        this.cancel();
         const region = this.regions.find((one) => one.id === id);
         if (region) this.set(id, { shape: move(region.shape, dx, dy) }, `move ${id}`);
     }
 
     /** @param {number} id @param {Partial<import("./shapes.js").Box>} box */
     place(id, box) {
+        this.cancel();
         const region = this.regions.find((one) => one.id === id);
         if (region) this.set(id, { shape: fit(region.shape, { ...bounds(region.shape), ...box }) });
     }
@@ -370,6 +377,7 @@ export class Drawing {
 
     /** @param {number} id @param {number} by places down the list */
     shift(id, by) {
+        this.cancel();
         const to = this.regions.findIndex((region) => region.id === id) + by;
         if (to >= 0 && to < this.regions.length) this.change({ regions: this.ordered(id, to) });
     }

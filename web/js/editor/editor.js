@@ -10,7 +10,7 @@ import { View } from "./view.js";
 /** @typedef {import("./view.js").Tool} Tool */
 
 export const WIDGET = "REGIONAL_SAMPLING_DRAWING"; // as nodes/editor.py declares it
-const SIZE = { minWidth: 780, minHeight: 760 }; // of a new node
+const SIZE = { minWidth: 820, minHeight: 880 }; // of a new node
 const MIN_HEIGHT = 400;
 const TEXT_HEIGHT = 72; // of the base's prompts on the classic canvas, where all of a node's room is shared out else
 

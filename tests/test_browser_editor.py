@@ -1,0 +1,432 @@
+"""RegionalEditor in a real browser: on the classic canvas and in Nodes 2.0."""
+
+import json
+
+import pytest
+from server_use import Graph
+
+pytest_plugins = ["browser_use"]
+pytestmark = pytest.mark.server
+
+EDITOR = "RegionalEditor"
+
+
+class Editor:
+    """A RegionalEditor on the page, and what a person does in it. Places go from 0 to 1 across its canvas."""
+
+    def __init__(self, frontend, node=None):
+        self.frontend, self.page = frontend, frontend.page
+        self.node = frontend.add(EDITOR, 0, 0) if node is None else node
+        frontend.settle()
+        width, height = frontend.size(self.node)
+        frontend.center(width / 2, height / 2 - 15, 0.9)
+        self.root = self.page.locator(".regional-editor")
+        self.canvas = self.root.locator("canvas")
+        self.cards = self.root.locator(".card")
+        self.canvas.wait_for()
+        frontend.settle()
+
+    @property
+    def json(self):
+        return self.frontend.widgets(self.node)["regions"]
+
+    @property
+    def regions(self):
+        return json.loads(self.json)["regions"]
+
+    def at(self, x, y):
+        """A place of the picture on the page: it is as large as fits, in the middle, with a margin of 12."""
+        box = self.canvas.bounding_box()
+        zoom = self.frontend.js("() => app.canvas.ds.scale")
+        size = self.frontend.widgets(self.node)
+        w, h = box["width"] - 24 * zoom, box["height"] - 24 * zoom
+        scale = min(w / size["width"], h / size["height"])
+        left = box["x"] + (box["width"] - size["width"] * scale) / 2
+        top = box["y"] + (box["height"] - size["height"] * scale) / 2
+        return left + x * size["width"] * scale, top + y * size["height"] * scale
+
+    def drag(self, start, end, *keys):
+        for key in keys:
+            self.page.keyboard.down(key)
+        self.frontend.drag(self.at(*start), self.at(*end))
+        for key in keys:
+            self.page.keyboard.up(key)
+
+    def click(self, x, y):
+        self.page.mouse.click(*self.at(x, y))
+        self.frontend.settle()
+
+    def press(self, *keys):
+        for key in keys:
+            self.page.keyboard.press(key)
+            self.frontend.settle()
+
+    def tool(self, name):
+        self.root.locator(f".tools [data-icon={name}]").click()
+        self.frontend.settle()
+
+
+@pytest.fixture
+def editor(frontend):
+    return Editor(frontend)
+
+
+def box(region):
+    """Left, top, width and height in pixels of a canvas of 1024 x 1024."""
+    return [round(region["shape"][side] * 1024) for side in "xywh"]
+
+
+def scribble(editor, *points):
+    mouse = editor.page.mouse
+    mouse.move(*editor.at(*points[0]))
+    mouse.down()
+    for point in points[1:]:
+        mouse.move(*editor.at(*point), steps=8)
+    mouse.up()
+    editor.frontend.settle()
+
+
+def test_draw_move_resize_undo(editor):
+    assert json.loads(editor.json) == {"version": 1, "regions": []}
+    editor.frontend.screenshot("empty")
+    seen = [editor.regions]
+    editor.drag((0.125, 0.125), (0.5, 0.375))
+    seen.append(editor.regions)
+    assert [box(region) for region in editor.regions] == [[128, 128, 384, 256]]
+    assert editor.regions[0]["shape"]["type"] == "rect" and editor.regions[0]["name"] == "Region 1"
+    editor.drag((0.3, 0.25), (0.55, 0.5))  # the middle of it
+    seen.append(editor.regions)
+    assert [box(region) for region in editor.regions] == [[384, 384, 384, 256]]
+    editor.drag((0.75, 0.625), (0.875, 0.75))  # its lower right corner
+    seen.append(editor.regions)
+    assert [box(region) for region in editor.regions] == [[384, 384, 512, 384]]
+    editor.drag((0.625, 0.375), (0.9, 0.25))  # its upper edge
+    seen.append(editor.regions)
+    assert [box(region) for region in editor.regions] == [[384, 256, 512, 512]]
+    editor.drag((0.6, 0.6), (2, 0.6), "Shift")  # no further than the canvas goes
+    seen.append(editor.regions)
+    assert [box(region) for region in editor.regions] == [[512, 256, 512, 512]]
+    for want in seen[-2::-1]:
+        editor.press("Control+z")
+        assert editor.regions == want
+    for want in seen[1:]:
+        editor.press("Control+y")
+        assert editor.regions == want
+    for tool, want in (("undo", seen[-2]), ("redo", seen[-1])):
+        editor.tool(tool)
+        assert editor.regions == want
+
+
+def test_ellipses_and_freehand(editor):
+    editor.press("e")  # the canvas has no focus yet: that is for the graph
+    editor.click(0.9, 0.9)
+    editor.press("e")
+    editor.drag((0.25, 0.25), (0.4, 0.5), "Shift")  # a circle
+    editor.tool("freehand")
+    scribble(editor, (0.6, 0.6), (0.9, 0.6), (0.9, 0.9), (0.6, 0.9), (0.62, 0.65))
+    circle, hand = editor.regions
+    assert circle["shape"]["type"] == "ellipse" and box(circle) == [256, 256, 256, 256]
+    points = hand["shape"]["points"]
+    assert hand["shape"]["type"] == "freehand" and 5 <= len(points) < 12
+    for corner in [(0.6, 0.6), (0.9, 0.6), (0.9, 0.9), (0.6, 0.9)]:
+        assert min(abs(x - corner[0]) + abs(y - corner[1]) for x, y in points) < 0.01
+    editor.frontend.screenshot("both")
+    editor.drag((0.75, 0.75), (0.55, 0.55), "Alt")  # moved whole
+    moved = editor.regions[1]["shape"]["points"]
+    shifts = [(to[0] - of[0], to[1] - of[1]) for to, of in zip(moved, points, strict=True)]
+    assert all(shift == pytest.approx((-0.2, -0.2), abs=0.005) for shift in shifts)
+    editor.click(0.4, 0.4)
+    assert "selected" in editor.cards.nth(0).get_attribute("class")
+    editor.click(0.02, 0.02)
+    assert editor.root.locator(".card.selected").count() == 0
+
+
+def test_snapping(editor):
+    editor.drag((0.101, 0.1), (0.306, 0.33))
+    assert box(editor.regions[0]) == [104, 104, 208, 232]  # on the grid of 8
+    editor.press("r")
+    editor.drag((0.309, 0.6), (0.497, 0.9))  # the right edge of the first, and the middle
+    assert box(editor.regions[1])[0] == 312 and box(editor.regions[1])[2] == 200
+    editor.tool("snap")
+    editor.drag((0.4, 0.75), (0.4061, 0.75))
+    assert box(editor.regions[1])[0] == pytest.approx(318, abs=2) and box(editor.regions[1])[0] % 8
+    editor.tool("snap")
+    editor.drag((0.4, 0.75), (0.4, 0.78), "Alt")
+    assert box(editor.regions[1])[1] % 8
+
+
+def test_keys_are_the_editors(editor):
+    frontend = editor.frontend
+    frontend.select(editor.node)
+    editor.drag((0.25, 0.25), (0.5, 0.5))
+    editor.press("Control+d")
+    assert len(editor.regions) == 2
+    editor.press("ArrowRight", "ArrowRight", "Shift+ArrowDown")
+    first, second = map(box, editor.regions)
+    assert [b - a for a, b in zip(first, second, strict=True)] == [31 + 2, 31 + 10, 0, 0]
+    editor.press("Control+z")
+    assert box(editor.regions[1])[0] == first[0] + 31  # the arrows were one step
+    editor.press("Control+[")
+    assert [region["name"] for region in editor.regions] == ["Region 2", "Region 1"]
+    editor.press("h")
+    assert box(editor.regions[0])[0] == 1024 - first[0] - 31 - first[2]
+    editor.press("Delete")
+    assert [region["name"] for region in editor.regions] == ["Region 1"]
+    editor.press("Escape", "Delete", "Backspace")  # nothing is selected
+    assert len(editor.regions) == 1 and frontend.nodes(EDITOR) == [editor.node]
+    editor.press("Control+c", "Control+v", "Control+a", "Control+m", "b", "Control+b", "Control+Enter")
+    assert frontend.nodes(EDITOR) == [editor.node]
+    assert frontend.js("(id) => app.graph.getNodeById(id).mode", editor.node) == 0
+    # A drag is taken back.
+    editor.press("r")
+    mouse = editor.page.mouse
+    mouse.move(*editor.at(0.6, 0.6))
+    mouse.down()
+    mouse.move(*editor.at(0.8, 0.8), steps=4)
+    editor.press("Escape")
+    mouse.up()
+    assert len(editor.regions) == 1
+
+
+def test_list(editor):
+    for left in (0.1, 0.4, 0.7):
+        editor.press("r")
+        editor.tool("rect")
+        editor.drag((left, 0.1), (left + 0.2, 0.4))
+    card = editor.cards.nth(1)
+    card.locator(".name").fill("Sea")
+    card.locator("textarea").fill("waves, (foam:1.2), {calm|rough}")
+    card.locator("input[type=color]").fill("#123456")
+    for index, value in enumerate([96, 128, 300, 200]):
+        card.locator("input[type=number]").nth(index).fill(str(value))
+        editor.press("Enter")
+    for index, value in enumerate(["0.5", "0.25", "0.8", "2"]):
+        card.locator("input[type=number]").nth(4 + index).fill(value)
+        editor.press("Tab")
+    card.locator("[data-icon=eye]").click()
+    editor.frontend.settle()
+    sea = editor.regions[1]
+    assert (sea["name"], sea["color"], sea["enabled"]) == ("Sea", "#123456", False)
+    assert sea["prompt"] == "waves, (foam:1.2), {calm|rough}" and box(sea) == [96, 128, 300, 200]
+    assert (sea["weight"], sea["start"], sea["end"], sea["denoise"]) == (0.5, 0.25, 0.8, 1)
+    card.locator("input[type=number]").nth(5).fill("0.9")  # after its end
+    editor.press("Tab")
+    assert editor.regions[1]["start"] == 0.25 and card.locator("input[type=number]").nth(5).input_value() == "0.25"
+    editor.frontend.screenshot("filled")
+
+    grip, last = card.locator(".grip").bounding_box(), editor.cards.nth(2).bounding_box()
+    start = (grip["x"] + 5, grip["y"] + 8)
+    editor.frontend.drag(start, (start[0], last["y"] + last["height"]))
+    assert [region["name"] for region in editor.regions] == ["Region 1", "Region 3", "Sea"]
+    assert editor.cards.nth(2).locator(".name").input_value() == "Sea"
+    editor.press("Control+z")
+    assert [region["name"] for region in editor.regions] == ["Region 1", "Sea", "Region 3"]
+    editor.page.mouse.dblclick(*editor.at(0.75, 0.3))
+    editor.page.keyboard.type("sand")
+    assert editor.regions[2]["prompt"] == "sand"
+    editor.press("Escape", "Delete")
+    assert [region["name"] for region in editor.regions] == ["Region 1", "Sea"]
+
+
+@pytest.mark.parametrize("scale", [0.5, 1.6])
+def test_at_other_zooms(editor, scale):
+    width, height = editor.frontend.size(editor.node)
+    editor.frontend.center(width / 2 - 100, height * 0.7, scale)
+    editor.drag((0.25, 0.25), (0.75, 0.5))
+    assert box(editor.regions[0]) == [256, 256, 512, 256]
+
+
+def test_the_canvas_has_the_pictures_proportions(editor):
+    editor.drag((0.25, 0.25), (0.75, 0.5))
+    before = editor.regions
+    editor.frontend.set(editor.node, "width", 2048)
+    editor.frontend.settle()
+    assert editor.regions == before
+    assert editor.cards.nth(0).locator("input[type=number]").nth(2).input_value() == "1024"
+    left, top = editor.at(0.25, 0.25)
+    right, bottom = editor.at(0.75, 0.5)
+    editor.drag((0.5, 0.375), (0.6, 0.475))  # it is there on the page, too: of four times the width
+    assert right - left == pytest.approx(4 * (bottom - top), rel=0.01) and editor.regions != before
+    editor.frontend.screenshot("wide")
+    # A width from elsewhere
+    source = editor.frontend.add("PrimitiveInt", -300, 0)
+    editor.frontend.set(source, "value", 512)
+    editor.frontend.connect(source, editor.node, "width")
+    editor.frontend.settle()
+    assert editor.cards.nth(0).locator("input[type=number]").nth(2).input_value() == "256"
+
+
+def test_save_load_copy_and_the_graphs_undo(editor):
+    frontend = editor.frontend
+    editor.drag((0.25, 0.25), (0.75, 0.5))
+    editor.cards.nth(0).locator("textarea").fill("clouds")
+    editor.press("Escape")
+    frontend.set(editor.node, "cfg", 3.5)
+    want, widgets = editor.json, frontend.widgets(editor.node)
+    saved = frontend.save()
+    (node,) = saved["nodes"]
+    assert node["widgets_values"] == [1024, 1024, "", "", 3.5, want]
+    frontend.empty()
+    frontend.load(saved)
+    frontend.settle()
+    again = Editor(frontend, editor.node)
+    assert frontend.widgets(again.node) == widgets and again.cards.count() == 1
+    assert again.cards.nth(0).locator("textarea").input_value() == "clouds"
+    assert not frontend.js("() => app.extensionManager.workflow.activeWorkflow.isModified")
+
+    before = frontend.steps()
+    again.drag((0.5, 0.375), (0.5, 0.7))
+    assert frontend.steps() == before + 1  # the graph's undo has it, too
+    frontend.page.keyboard.press("Control+z")
+    frontend.settle()
+    assert again.json == want
+    frontend.select(again.node)
+    frontend.page.keyboard.press("Control+c")
+    frontend.page.keyboard.press("Control+v")
+    frontend.settle()
+    first, copy = frontend.nodes(EDITOR)
+    assert frontend.widgets(copy) == frontend.widgets(first) == widgets
+    frontend.set(copy, "regions", '{"version": 1, "regions": []}')
+    assert frontend.widgets(first) == widgets
+    frontend.js("(id) => app.graph.remove(app.graph.getNodeById(id))", copy)
+    frontend.settle()
+    assert frontend.page.locator(".regional-editor").count() == 1
+
+
+def test_in_a_subgraph(editor):
+    frontend = editor.frontend
+    editor.drag((0.25, 0.25), (0.75, 0.5))
+    want = editor.json
+    frontend.select(editor.node)
+    frontend.command("Comfy.Graph.ConvertToSubgraph")
+    (subgraph,) = frontend.js("() => app.graph.nodes.filter((node) => node.subgraph).map(({ id }) => Number(id))")
+    frontend.enter(subgraph)
+    (node,) = frontend.nodes(EDITOR)
+    inside = Editor(frontend, node)
+    assert inside.json == want
+    inside.drag((0.5, 0.375), (0.5, 0.5))
+    assert inside.json != want
+    frontend.leave()
+
+
+def test_what_cannot_be_read_is_kept(editor):
+    for text in ("{", '{"version": 2, "regions": []}'):
+        editor.frontend.set(editor.node, "regions", text)
+        editor.frontend.settle()
+        assert editor.root.locator(".message").is_visible()
+        editor.drag((0.1, 0.1), (0.9, 0.3))
+        assert editor.json == text
+    editor.frontend.screenshot("kept")
+    editor.root.locator(".message button").click()
+    assert editor.regions == [] and not editor.root.locator(".message").is_visible()
+
+
+def whole(regions, **inputs):
+    """loader -> RegionalEditor -> RegionalGuider -> SamplerCustomAdvanced -> decode, as an API prompt."""
+    graph = Graph()
+    loader = graph.add("RegionalTestingLoader", kind="eps")
+    size = {"width": 256, "height": 192}
+    texts = {"positive": "soft white clouds", "negative": "grey", "cfg": 4.0, "regions": regions}
+    editor = graph.add(EDITOR, **{"model": loader, "clip": [loader[0], 1], **size, **texts, **inputs})
+    base = {"model": loader, "positive": [editor[0], 1], "negative": [editor[0], 2], "cfg": 4.0}
+    latent = graph.add(
+        "SamplerCustomAdvanced",
+        noise=graph.add("RandomNoise", noise_seed=3),
+        guider=graph.add("RegionalGuider", regional_prompts=editor, **base),
+        sampler=graph.add("KSamplerSelect", sampler_name="euler"),
+        sigmas=graph.add("BasicScheduler", model=loader, scheduler="normal", steps=3, denoise=1.0),
+        latent_image=graph.add("EmptyLatentImage", batch_size=1, **size),
+    )
+    picture = graph.add("VAEDecode", samples=latent, vae=[loader[0], 2])
+    graph.add("SaveImage", images=picture, filename_prefix="editor")
+    return graph
+
+
+def test_a_prompt_is_run(frontend):
+    """From an API prompt into the editor, drawn on, and queued."""
+    sky = {"name": "Sky", "prompt": "blue waves", "shape": {"type": "rect", "x": 0, "y": 0, "w": 1, "h": 0.5}}
+    graph = whole(json.dumps({"version": 1, "regions": [sky]}))
+    image = graph.add("EmptyImage", width=64, height=48, batch_size=1, color=0x336699)
+    graph.inputs(EDITOR)["image"] = image
+    frontend.load_prompt(graph.prompt)
+    editor = Editor(frontend, int(graph.only(EDITOR)))
+    assert [region["name"] for region in editor.regions] == ["Sky"]
+    editor.press("Escape")
+    editor.tool("ellipse")
+    editor.drag((0.25, 0.6), (0.75, 0.95))
+    editor.cards.nth(1).locator("textarea").fill("{red} spots // not this")
+    editor.press("Escape")
+    sent = frontend.queue()
+    regions = json.loads(sent[graph.only(EDITOR)]["inputs"]["regions"])["regions"]
+    assert [region["prompt"] for region in regions] == ["blue waves", "red spots "]
+    assert [region["prompt"] for region in editor.regions] == ["blue waves", "{red} spots // not this"]
+    done = frontend.run()
+    assert done["outputs"][graph.only("SaveImage")]["images"]
+    # The linked picture lies under the regions now.
+    pixel = """(root) => {
+        const canvas = root.querySelector("canvas"), { width, height } = canvas;
+        return [...canvas.getContext("2d").getImageData(width / 2, height * 0.53, 1, 1).data.slice(0, 3)];
+    }"""
+    root = editor.root.element_handle()
+    frontend.page.wait_for_function(f"(root) => ({pixel})(root)[0] === 0x33", arg=root)
+    assert frontend.js(pixel, root) == [0x33, 0x66, 0x99]
+    frontend.screenshot("run")
+
+
+def test_a_picture_is_dropped(editor):
+    """It goes to the host's input folder, and only its name into the workflow."""
+    frontend = editor.frontend
+    drop = """async (root) => {
+        const canvas = new OffscreenCanvas(32, 32), context = canvas.getContext("2d");
+        context.fillStyle = "#804020";
+        context.fillRect(0, 0, 32, 32);
+        const data = new DataTransfer();
+        data.items.add(new File([await canvas.convertToBlob()], "ground.png", { type: "image/png" }));
+        const place = root.querySelector("canvas");
+        for (const type of ["dragover", "drop"]) {
+            place.dispatchEvent(new DragEvent(type, { dataTransfer: data, bubbles: true, cancelable: true }));
+        }
+    }"""
+    root = editor.root.element_handle()
+    frontend.js(drop, root)
+    pixel = """(root) => {
+        const canvas = root.querySelector("canvas"), { width, height } = canvas;
+        return canvas.getContext("2d").getImageData(width / 2, height * 0.7, 1, 1).data[0] === 0x80;
+    }"""
+    frontend.page.wait_for_function(pixel, arg=root)
+    frontend.screenshot("dropped")
+    background = json.loads(editor.json)["background"]
+    assert background["subfolder"] == "regional-sampling" and background["type"] == "input"
+    assert background["filename"].startswith("ground") and len(editor.json) < 200
+    assert frontend.nodes("LoadImage") == []  # the host did not take it
+    saved = frontend.save()
+    frontend.empty()
+    frontend.load(saved)
+    again = Editor(frontend, editor.node)
+    frontend.page.wait_for_function(pixel, arg=again.root.element_handle())
+    again.tool("pictureOff")
+    assert "background" not in json.loads(again.json)
+
+
+def test_the_linked_picture_of_a_loader_is_there_at_once(editor):
+    frontend = editor.frontend
+    loader = frontend.add("LoadImage", -400, 0)
+    frontend.connect(loader, editor.node, "image")
+    frontend.set(loader, "image", "sub/example.png [output]")
+    with frontend.page.expect_response("**/view?filename=example.png&subfolder=sub&type=output") as response:
+        editor.page.mouse.move(*editor.at(1.5, 0.5))
+        editor.page.mouse.move(*editor.at(0.5, 0.5))
+    assert response.value.status == 404  # there is none of this name
+    frontend.said.clear()
+
+
+def test_room_goes_to_the_canvas(editor):
+    frontend = editor.frontend
+    before = editor.canvas.bounding_box()["height"] / 0.9
+    width, height = frontend.size(editor.node)
+    frontend.js("([id, w, h]) => app.graph.getNodeById(id).setSize([w, h])", [editor.node, width + 100, height + 300])
+    frontend.settle()
+    frontend.center(width / 2, height / 2, 0.6)
+    after = editor.canvas.bounding_box()["height"] / 0.6
+    frontend.screenshot("large")
+    assert after > before + 200
