@@ -105,7 +105,7 @@ def problems(defs: Defs, table: Table) -> list[str]:
 
 def tables() -> dict[str, Table]:
     """Every language but English."""
-    return {path.stem: json.loads(path.read_text("utf-8")) for path in sorted(TABLES.glob("*.json"))}
+    return {path.stem: json.loads(path.read_text("utf-8")) for path in TABLES.glob("*.json")}
 
 
 def dumped(defs: Defs) -> str:

@@ -35,7 +35,7 @@ def saved(language):
 
 
 def test_languages():
-    assert list(tables()) == LANGUAGES
+    assert sorted(tables()) == LANGUAGES
     assert sorted(path.name for path in (ROOT / "locales").iterdir()) == sorted(["en", *LANGUAGES])
 
 
@@ -129,14 +129,22 @@ def language(request, browser_server):
 def test_shown(language, open_page, browser_server):
     """Title, an input's name and its tooltip, of a node and of the one with spaces in its id."""
     frontend = open_page(browser_server, False)
-    frontend.empty()
+    frontend.name = f"test_locales-{language}"
     mine = saved(language)
     for kind, name in (("RegionalGuider", "negative"), ("MaskGrid N KSamplers Advanced", "latent_image")):
-        code = """([kind, name]) => {
-            const node = LiteGraph.createNode(kind);
-            node.pos = [300, 200];
-            app.canvas.graph.add(node);
-            return [node.title, node.inputs.find((input) => input.name === name).localized_name];
+        frontend.empty()
+        node = frontend.add(kind, 200, 100)
+        code = """([node, name]) => {
+            const { title, inputs } = app.canvas.graph.getNodeById(node);
+            const slot = inputs.findIndex((input) => input.name === name);
+            return [title, inputs[slot].localized_name, slot];
         }"""
-        assert frontend.js(code, [kind, name]) == [mine[kind]["display_name"], mine[kind]["inputs"][name]["name"]]
+        title, label, slot = frontend.js(code, [node, name])
+        own = mine[kind]["inputs"][name]
+        assert (title, label) == (mine[kind]["display_name"], own["name"])
+        frontend.settle()
+        frontend.page.mouse.move(5, 5)
+        frontend.page.mouse.move(*frontend.place(node, slot), steps=3)
+        assert frontend.page.wait_for_selector(".node-tooltip").inner_text() == own["tooltip"]
+        frontend.screenshot(name)
     frontend.check_console()
