@@ -65,9 +65,18 @@ def test_sentences_differ_from_english(defs, language):
     mine = dict(leaves(saved(language)))
     same = [text for path, text in leaves(defs) if path[-1] in ("tooltip", "description") and mine[path] == text]
     assert same == []
-    names = {(path, text) for path, text in leaves(defs) if path[-1] == "name" and "_" in text}
-    kept = [text for path, text in names if mine[path] == text]
-    assert len(kept) == 0
+    assert [text for path, text in leaves(defs) if "_" in text and mine[path] == text] == []
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_names_stay_apart(language):
+    """Nodes in the menu, inputs on a node."""
+    nodes = saved(language).values()
+    for names in (
+        [node["display_name"] for node in nodes],
+        *([one["name"] for one in node.get("inputs", {}).values()] for node in nodes),
+    ):
+        assert len(set(names)) == len(names)
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
