@@ -135,7 +135,7 @@ export class Drawing {
     #before = null;
     /** @type {string | null} what changes go into one step */
     #merging = null;
-    /** @type {Set<(isStep: boolean) => void>} */
+    /** @type {Set<(isStep: boolean | null) => void>} */
     #listeners = new Set();
     /** @type {number | null} the id of a region */
     selected = null;
@@ -183,15 +183,15 @@ export class Drawing {
         }
         [this.#past, this.#future, this.#before, this.#merging] = [[], [], null, null];
         this.selected = this.regions[place]?.id ?? null;
-        this.#tell(false);
+        this.#tell(null);
     }
 
-    /** @param {(isStep: boolean) => void} listener told whether what is saved has another step */
+    /** @param {(isStep: boolean | null) => void} listener told whether this is a step; null for another drawing */
     listen(listener) {
         this.#listeners.add(listener);
     }
 
-    /** @param {boolean} isStep */
+    /** @param {boolean | null} isStep */
     #tell(isStep) {
         for (const listener of this.#listeners) listener(isStep);
     }

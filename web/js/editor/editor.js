@@ -79,6 +79,7 @@ class Editor {
     /** @type {import("./drawing.js").Picture | null} */
     #executed = null;
     #shown = ""; // the address of the background
+    #end = new AbortController();
 
     /** @param {EditorNode} node */
     constructor(node) {
@@ -92,6 +93,7 @@ class Editor {
         this.root.append(left, this.#list.root, this.#files);
 
         this.drawing.listen((isStep) => {
+            if (isStep === null) this.#view.use(this.drawing.regions.length ? "select" : "rect");
             this.#showTools();
             this.#showBackground();
             if (isStep) this.#step();
@@ -107,6 +109,10 @@ class Editor {
             this.#files.value = "";
             if (file) this.#take(file);
         });
+        // In Nodes 2.0 the input's tooltip would lie on what is drawn.
+        this.root.addEventListener("mouseenter", () => {
+            this.root.closest("[data-pd-tooltip]")?.dispatchEvent(new MouseEvent("mouseleave"));
+        });
         this.#acceptDrops();
         this.#leaveTheGraphItsMouse();
         this.#followNode();
@@ -115,6 +121,7 @@ class Editor {
 
     destroy() {
         this.#view.destroy();
+        this.#end.abort();
     }
 
     /** What a run gets: the drawing with {a|b} chosen in its prompts. */
@@ -373,6 +380,7 @@ class Editor {
             };
         }
         // What is linked may have changed elsewhere.
+        app.api.addEventListener("graphChanged", look, { signal: this.#end.signal });
         this.root.addEventListener("pointerenter", look);
         queueMicrotask(look);
     }
