@@ -13,6 +13,7 @@ type LGraphNode = Parameters<NonNullable<ComfyExtension["nodeCreated"]>>[0];
 type GraphNode = LGraphNode & {
     constructor: { nodeData?: { category?: string } };
     onAfterGraphConfigured?: () => void;
+    onExecuted?: (output: any) => void;
 };
 type Slot = GraphNode["inputs"][number];
 

@@ -7,15 +7,15 @@ const SUBGRAPH_INPUT = -10; // the origin of links that come in from outside of 
  * Calls `also` after the node's own callback of this name, whose result stays.
  *
  * @param {GraphNode} node
- * @param {"onConfigure" | "onConnectionsChange" | "onAfterGraphConfigured"} name
- * @param {() => void} also
+ * @param {"onConfigure" | "onConnectionsChange" | "onAfterGraphConfigured" | "onExecuted"} name
+ * @param {(...args: any[]) => void} also is told what that one is
  */
 export function chain(node, name, also) {
     /** @type {((...args: any[]) => void) | undefined} */
     const own = node[name];
     node[name] = function (/** @type {unknown[]} */ ...args) {
         const result = own?.apply(this, args);
-        also();
+        also(...args);
         return result;
     };
 }

@@ -3,6 +3,7 @@ import { app } from "../../../scripts/app.js";
 import { WIDGET, drawingWidget, fitTexts } from "./editor/editor.js";
 import { growInputs } from "./growing_inputs.js";
 import { moveSecondSeed } from "./second_seed.js";
+import { giveTextRoom } from "./text_room.js";
 
 const NAME = "regional-sampling";
 const CATEGORY = "regional sampling";
@@ -14,6 +15,8 @@ const CATEGORY = "regional sampling";
 const CREATED = {
     RegionalEditor: fitTexts,
     CombineRegionalPrompts: (node) => growInputs(node, "regional_prompts"),
+    RegionalPreview: giveTextRoom,
+    RegionalReport: giveTextRoom,
     RegionalSampler: moveSecondSeed,
 };
 
