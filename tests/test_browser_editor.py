@@ -365,7 +365,8 @@ def test_a_prompt_is_run(frontend):
     """From an API prompt into the editor, drawn on, and queued."""
     sky = {"name": "Sky", "prompt": "blue waves", "shape": {"type": "rect", "x": 0, "y": 0, "w": 1, "h": 0.5}}
     graph = whole(json.dumps({"version": 1, "regions": [sky]}))
-    image = graph.add("EmptyImage", width=64, height=48, batch_size=1, color=0x336699)
+    blue = 0x99 + frontend.nodes2  # one that the server does not remember
+    image = graph.add("EmptyImage", width=64, height=48, batch_size=1, color=0x336600 + blue)
     graph.inputs(EDITOR)["image"] = image
     frontend.load_prompt(graph.prompt)
     editor = Editor(frontend, int(graph.only(EDITOR)))
@@ -381,7 +382,7 @@ def test_a_prompt_is_run(frontend):
     assert [region["prompt"] for region in editor.regions] == ["blue waves", "{red} spots // not this"]
     done = frontend.run()
     assert done["outputs"][graph.only("SaveImage")]["images"]
-    editor.shows(0.9, 0.9, (0x33, 0x66, 0x99))  # the linked picture lies under the regions now
+    editor.shows(0.9, 0.9, (0x33, 0x66, blue))  # the linked picture lies under the regions now
     frontend.screenshot("run")
 
 
@@ -417,25 +418,26 @@ def test_a_picture_is_dropped(editor):
 
 def test_the_linked_picture_of_a_loader_is_there_at_once(editor):
     frontend = editor.frontend
-    upload = """async (color) => {
+    upload = """async ([color, folder]) => {
         const canvas = new OffscreenCanvas(32, 32), context = canvas.getContext("2d"), body = new FormData();
         context.fillStyle = color;
         context.fillRect(0, 0, 32, 32);
         body.append("image", new File([await canvas.convertToBlob()], color.slice(1) + ".png"));
-        body.append("subfolder", "sub");
+        body.append("subfolder", folder);
         await app.api.fetchApi("/upload/image", { method: "POST", body });
     }"""
-    for color in ("#204080", "#802040"):
-        frontend.js(upload, color)
+    frontend.js(upload, ["#204080", ""])
+    frontend.js(upload, ["#802040", "sub"])
+    frontend.js("() => app.refreshComboInNodes()")
     loader = frontend.add("LoadImage", -400, 0)
-    frontend.set(loader, "image", "sub/204080.png")
+    frontend.set(loader, "image", "204080.png")
     frontend.connect(loader, editor.node, "image")
     editor.shows(0.5, 0.9, (0x20, 0x40, 0x80))
     frontend.set(loader, "image", "sub/802040.png [input]")
     frontend.steps()
     editor.shows(0.5, 0.9, (0x80, 0x20, 0x40))
     frontend.disconnect(editor.node, "image")
-    editor.shows(0.5, 0.9, (0x1B, 0x1C, 0x1F))
+    editor.shows(0.45, 0.9, (0x1B, 0x1C, 0x1F))
 
 
 def test_room_goes_to_the_canvas(editor):
