@@ -125,6 +125,8 @@ def main() -> int:
         server(comfyui, Path(base), HOST / "locales.log", "--disable-api-nodes") as running,
     ):
         defs = english(running.get("/object_info"))
+        if not defs:
+            sys.exit(f"ComfyUI has none of the pack's nodes, its log says why: {running.log}")
     write("en", defs)
     wrong = 0
     for language, table in tables().items():

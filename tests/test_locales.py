@@ -1,5 +1,6 @@
 """The nodes in other languages: complete against a real server's /object_info, and shown by the real frontend."""
 
+import itertools
 import json
 import re
 
@@ -11,6 +12,7 @@ from make_locales import INPUT_ID, english, leaves, problems, stem, tables, tran
 pytest_plugins = ["browser_use"]
 pytestmark = pytest.mark.server
 
+TITLE = 30  # LiteGraph.NODE_TITLE_HEIGHT, above a node's place
 LANGUAGES = ["es", "fr", "ja", "ko", "ru", "zh", "zh-TW"]  # those of the host that the pack has, beside English
 
 # What no language translates: colours, numbers, names with capitals inside (MASK, RegionalPrompt; LoRA of LoRAs), and
@@ -157,3 +159,20 @@ def test_shown(language, open_page, browser_server):
         assert frontend.page.wait_for_selector(".node-tooltip").inner_text() == own["tooltip"]
         frontend.screenshot(name)
     frontend.check_console()
+
+
+def test_long_labels_leave_room_in_the_examples(open_page, browser_server):
+    """A node is as wide as its labels, and Russian has the longest: no node grows over its neighbour."""
+    browser_server.post("/settings", {"Comfy.Locale": "ru"})
+    try:
+        frontend = open_page(browser_server, False)
+    finally:
+        browser_server.post("/settings", {"Comfy.Locale": "en"})
+    for path in sorted((ROOT / "example_workflows").glob("*.json")):
+        frontend.load(json.loads(path.read_text("utf-8")))
+        boxes = frontend.js("() => app.graph.nodes.map(({ title, pos, size }) => [title, ...pos, ...size])")
+        for (one, x, y, width, height), (other, *place) in itertools.combinations(boxes, 2):
+            left, top, wide, high = place
+            beside = x + width <= left or left + wide <= x
+            above = y + height <= top - TITLE or top + high <= y - TITLE
+            assert beside or above, (path.stem, one, other)
