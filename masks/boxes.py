@@ -2,7 +2,7 @@
 
 import itertools
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -66,6 +66,13 @@ def crops(extents: Mapping[int, Box], canvas: Size, context: int, grid: int, few
         left, width = _place(box.left, box.width, canvas[1], sizes[key][1], grid)
         placed[key] = Box(top, left, height, width)
     return {key: box for key, box in placed.items() if box.area < 0.9 * canvas[0] * canvas[1]}
+
+
+def cheapest(found: Mapping[int, Box], cost: Callable[[Mapping[int, Box]], int]) -> dict[int, Box]:
+    """Those boxes that are worth it: whole canvases may share what crops do not, so the largest may cost less there."""
+    falling = sorted(found, key=lambda key: -found[key].area)
+    choices = [{key: found[key] for key in falling[whole:]} for whole in range(len(found) + 1)]
+    return min(choices, key=cost)
 
 
 def _aligned(start: int, length: int, total: int, grid: int) -> tuple[int, int]:

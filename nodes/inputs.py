@@ -141,8 +141,8 @@ def crop_inputs() -> dict[str, Declaration]:
 def blend() -> Declaration:
     return list(BLENDS), {
         "default": MIX,
-        "tooltip": "Where regions overlap. mix: they share by weight. stack: the later region lies on top of the earlier "
-        "ones. Lockstep only.",
+        "tooltip": "Where regions overlap. mix: they share by weight. stack: the later region lies on top of the "
+        "earlier ones. Lockstep only.",
     }
 
 

@@ -60,18 +60,18 @@ class RegionalPreview:
     ) -> dict[str, Any]:
         owner = type(self).__name__
         regions = read_regions(regional_prompts, None, overlap_factor, owner)
-        size = _largest(regions)
+        # Without a latent, as many pictures or frames as there are masks.
+        shape = (1, 1, max((len(region.mask) for region in regions), default=1), *_largest(regions))
         if samples is not None:
             latent = check_latent(samples, owner)
             if regions:
                 latent = latents.fit(latent, regions[0].sampler.params[0])
-            shape = latent["samples"].shape
+            shape = tuple(latent["samples"].shape)
             for region in regions:
                 check_count(region.mask, shape, f"{owner}, {region.name}")
-            size = shape[-2], shape[-1]
-        covered = coverage(regions, size, blend, owner)
+        covered = coverage(regions, shape, blend)
         # The first picture of a batch, the first frame of a video.
-        masks = torch.cat([weight[:1] for weight in covered.weights[1:]]) if regions else torch.zeros((0, *size))
+        masks = torch.cat([weight[:1] for weight in covered.weights[1:]]) if regions else torch.zeros((0, *shape[-2:]))
         shown_size = tuple(image.shape[1:3]) if image is not None else _largest(regions)
         numbers = [region.number for region in regions]
         preview = overlay(masks, image, shown_size, numbers=numbers)

@@ -7,6 +7,7 @@ for their own rows, which are then evaluated apart.
 """
 
 import copy
+import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -85,14 +86,14 @@ def delta(reference: Any, clone: Any, device: torch.device) -> Delta:
 
     Patches of the reference that the clone lacks count with the opposite sign.
     """
-    if reference.get_additional_models_with_key("multigpu"):
-        raise NotRoutable("the model is spread over several GPUs")
     terms: dict[str, list[Term]] = {}
     for key in sorted(reference.patches.keys() | clone.patches.keys()):
         ours, theirs = reference.patches.get(key, []), clone.patches.get(key, [])
-        for sign, patches, others in ((1.0, theirs, ours), (-1.0, ours, theirs)):
+        for sign, patches, others in ((1.0, theirs, list(ours)), (-1.0, ours, list(theirs))):
             for patch in patches:
-                if any(_same(patch, other) for other in others):
+                # Each counts once: a clone may hold the same patch twice.
+                if (place := next((n for n, other in enumerate(others) if _same(patch, other)), None)) is not None:
+                    del others[place]
                     continue
                 layer, _, kind = key.rpartition(".")
                 terms.setdefault(layer, []).append(_term(reference, layer, kind, patch, sign, device))
@@ -124,6 +125,8 @@ def hooks(reference: Any, clone: Any) -> tuple[comfy.hooks.HookGroup, bool]:
     Raises NotRoutable if the reference holds patches on which the clone's are not built, or if its weights are
     quantised: the host does not find their scales where it takes stock for a hook.
     """
+    if reference.is_dynamic():
+        raise NotRoutable("hooks would load the model a second time, as dynamic VRAM takes none")
     if any(type(weight).__name__ == "QuantizedTensor" for weight in reference.model.parameters()):
         raise NotRoutable("quantised weights take no hooks")
     # What stands at one place of the lists is put on in one go, and the places in their order.
@@ -143,11 +146,12 @@ def hooks(reference: Any, clone: Any) -> tuple[comfy.hooks.HookGroup, bool]:
 def with_hooks(guidance: Guidance, model: Any, group: comfy.hooks.HookGroup) -> Guidance:
     """The guidance on another model, with the hooks on its conds, below those that they have."""
 
+    combine = functools.cache(lambda own: comfy.hooks.HookGroup.combine_all_hooks([group, own]))
+
     def on(conds: Any) -> Any:
         if not isinstance(conds, list):
             return conds
-        combine = comfy.hooks.HookGroup.combine_all_hooks
-        return [[tensor, {**options, "hooks": combine([group, options.get("hooks")])}] for tensor, options in conds]
+        return [[tensor, {**options, "hooks": combine(options.get("hooks"))}] for tensor, options in conds]
 
     return replace(guidance, model=model, positive=on(guidance.positive), negative=on(guidance.negative))
 

@@ -169,6 +169,11 @@ class ComposedGuider(ModelGroup):
         if not fresh and asked is not None and not (self._shares.later(timestep) - phase.kept).isdisjoint(asked):
             # Who asks will paint later, and follows those who paint now; but not while it keeps the picture.
             fresh = painting
+        if phase.kept and self._picture.shape != x.shape:
+            raise ValueError(
+                f"a region with denoise below 1 keeps the input picture of {tuple(self._picture.shape)}, which the "
+                f"sampler has resized to {tuple(x.shape)}; choose another sampler, or denoise 1."
+            )
         for index in phase.kept:
             self._last[index] = Prediction(self._picture, self._picture, self._picture)
         for group in self._in_order(fresh):
@@ -198,9 +203,8 @@ class ComposedGuider(ModelGroup):
             boxes: dict[int, Box] = {}
             for group in (self, *self._others):
                 extents = {}
-                for index in group.scales:
-                    if index not in phase.weights or index in phase.kept:
-                        continue
+                painting = [index for index in group.scales if index in phase.weights and index not in phase.kept]
+                for index in painting:
                     extent = bounds(phase.weights[index])
                     reason = group.obstacles[index]
                     if reason is None:
@@ -208,7 +212,7 @@ class ComposedGuider(ModelGroup):
                     elif extent != Box(0, 0, *size) and index not in self._told:
                         self._told.add(index)
                         log.warning("%s is computed on the whole canvas, not cropped: %s.", self._names[index], reason)
-                boxes.update(group.boxes(extents, size, context))
+                boxes.update(group.boxes(extents, painting, size, context))
             self._boxes[phase] = boxes
         return self._boxes[phase]
 

@@ -41,13 +41,17 @@ def has_positions(model: Any) -> bool:
     return hasattr(getattr(model, "diffusion_model", None), "patch_size")
 
 
-def obstacle(model: Any, conds: Mapping[str, Conds], shape: Sequence[int]) -> str | None:
-    """Why a member with these processed conds cannot be computed on a part of a latent of `shape`; None if it can."""
+def obstacle(model: Any, options: Mapping[str, Any], conds: Mapping[str, Conds], shape: Sequence[int]) -> str | None:
+    """Why a member with these model options and processed conds cannot be computed on a part of a latent of `shape`;
+    None if it can.
+    """
     net = getattr(model, "diffusion_model", None)
     # Not those derived from them: WanModel's take a camera or poses for all of the canvas.
     known = net is None or type(net).__name__ in _CROPPABLE
     if not known or isinstance(model, _OWN_POSITIONS):
         return f"{type(model).__name__} cannot be told which part of the canvas it sees"
+    if _has_models(options.get("transformer_options", {})):
+        return "a model is patched into its own (such as a ControlNet) for the whole canvas"
     for cond in (cond for kind in conds.values() for cond in kind):
         for key, name in _OF_THE_CANVAS.items():
             if key in cond:
@@ -60,6 +64,13 @@ def obstacle(model: Any, conds: Mapping[str, Conds], shape: Sequence[int]) -> st
             if whole and not isinstance(value, comfy.conds.CONDNoiseShape):
                 return f"its prompt has {name} for the whole canvas"
     return None
+
+
+def _has_models(transformer_options: Mapping[str, Any]) -> bool:
+    """Whether a patch brings a model along, which will fit a picture of the whole canvas to whatever it is given."""
+    patches = [patch for one in transformer_options.get("patches", {}).values() for patch in one]
+    patches += [patch for one in transformer_options.get("patches_replace", {}).values() for patch in one.values()]
+    return any(hasattr(patch, "models") for patch in patches)
 
 
 def narrowed(conds: Conds, box: Box, placed: bool) -> Conds:

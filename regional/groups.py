@@ -1,7 +1,7 @@
 """Members that one loaded model serves: asked together, in one `calc_cond_batch`."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
@@ -10,7 +10,7 @@ import comfy.sampler_helpers
 import comfy.samplers
 import torch
 
-from ..masks.boxes import Box, crops
+from ..masks.boxes import Box, cheapest, crops
 from ..samplers.guided import Guidance
 from . import crop
 from .adapters import Delta, NotRoutable, Router
@@ -100,7 +100,8 @@ class ModelGroup(comfy.samplers.CFGGuider):
             )
         self._same = equal_conds(self._prepared, self._variants)
         self.obstacles = {
-            index: crop.obstacle(self.inner_model, conds, noise.shape) for index, conds in self._prepared.items()
+            index: crop.obstacle(self.inner_model, self.model_options, conds, noise.shape)
+            for index, conds in self._prepared.items()
         }
         try:
             with self._router.installed() if self._router else nullcontext():
@@ -111,17 +112,16 @@ class ModelGroup(comfy.samplers.CFGGuider):
             self.conds = given
             self._prepared, self._same, self.options, self.obstacles, self._crops = {}, {}, {}, {}, {}
 
-    def boxes(self, extents: Mapping[int, Box], size: tuple[int, int], context: int) -> dict[int, Box]:
+    def boxes(
+        self, extents: Mapping[int, Box], painting: Collection[int], size: tuple[int, int], context: int
+    ) -> dict[int, Box]:
         """The boxes, with about `context` latent pixels around, on which members can be computed without the rest of
-        a canvas of `size` (h, w); members that cost less on all of it are left out.
+        a canvas of `size` (h, w); members that cost less on all of it, beside all those `painting`, are left out.
         """
         # A crop that says where it lies shares its call with none that lies elsewhere.
         few = not crop.has_positions(self.inner_model)
         found = crops(extents, size, context, crop.grid(self.inner_model), few)
-        # Whole canvases share their negative, crops do not: the largest ones may cost less as whole canvases.
-        falling = sorted(found, key=lambda index: -found[index].area)
-        choices = [{index: found[index] for index in falling[whole:]} for whole in range(len(found) + 1)]
-        return min(choices, key=lambda boxes: self._area({**dict.fromkeys(self.scales), **boxes}, size))
+        return cheapest(found, lambda boxes: self._area({**dict.fromkeys(painting), **boxes}, size))
 
     def _area(self, members: Mapping[int, Box | None], size: tuple[int, int]) -> int:
         """What one evaluation of the members costs, in rows x height x width."""
@@ -131,7 +131,9 @@ class ModelGroup(comfy.samplers.CFGGuider):
             for kind in self._kinds(index, self.options)
             if kind is not None
         }
-        return sum(size[0] * size[1] if box is None else box.area for _, box in rows)
+        areas = (size[0] * size[1] if box is None else box.area for _, box in rows)
+        entries = (len(self._prepared[index][kind]) for (index, kind), _ in rows)
+        return sum(area * entry for area, entry in zip(areas, entries, strict=True))
 
     def predict(
         self, x: torch.Tensor, timestep: torch.Tensor, members: Mapping[int, Box | None], options: Options

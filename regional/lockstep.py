@@ -1,5 +1,7 @@
 """The engine without restarts: one run in which every sampler keeps its history, over one composed denoiser."""
 
+import logging
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -21,6 +23,8 @@ from .job import Job, Steps, vary
 from .loops import Loop, SideBySide
 from .regions import read_regions
 from .shares import Shares, Window
+
+log = logging.getLogger(__name__)
 
 
 def run(job: Job) -> Latent:
@@ -52,25 +56,17 @@ def run(job: Job) -> Latent:
     schedules = [_sigmas(sampler, session, steps, start) for sampler in samplers]
     if len(schedules[0]) < 2:
         return latents.without_mask(latent)
-    base_only = steps.regional - start
-    progress = samplers[0].guidance.model.get_model_object("model_sampling").percent_to_sigma
-    guider = ComposedGuider(
-        [sampler.guidance for sampler in samplers],
-        names,
-        Shares(
-            canvas.regions,
-            job.owner,
-            [
-                Window.of(region.presence, progress, _begin(sampler, session, steps.total, region.presence.denoise))
-                for region, sampler in zip(canvas.regions, samplers[1:], strict=True)
-            ],
-            job.options.blend,
-            float(schedules[0][min(base_only, len(schedules[0]) - 1)]) if base_only > 0 else None,
-        ),
-        job.options.context,
-    )
-    loops = _loops(names, samplers, schedules)
+    shares = shares_of(job, samplers, session, schedules[0].tolist(), steps.regional - start)
     samples = latent["samples"]
+    if start > steps.start:
+        # What the base made alone is the picture now; who keeps the picture keeps the one that was given.
+        shares.prepare(samples.shape, samples.device)
+        phase = shares.at(schedules[0][0])
+        for index in phase.kept & phase.weights.keys():
+            samples = samples + phase.weights[index] * (canvas.latent["samples"] - samples)
+    _warn_of_noisy_pictures(job)
+    guider = ComposedGuider([sampler.guidance for sampler in samplers], names, shares, job.options.context)
+    loops = _loops(names, samplers, schedules)
     noise = canvas.noise(latent, seed) if add_noise else torch.zeros_like(samples)
     span_length = steps.end - start
     report = session.callback(samplers[0].guidance.model, span_length)
@@ -99,6 +95,36 @@ def run(job: Job) -> Latent:
     session.say(f"{steps.total} steps, {len(canvas.regions)} regions")
     device, dtype = comfy.model_management.intermediate_device(), comfy.model_management.intermediate_dtype()
     return {**latents.without_mask(latent), "samples": out.to(device=device, dtype=dtype)}
+
+
+def shares_of(
+    job: Job,
+    samplers: Sequence[KSamplerAdvancedObject],
+    session: Session,
+    sigmas: Sequence[float],
+    base_only: int,
+) -> Shares:
+    """Who paints where in the job; the base alone paints the first `base_only` steps of its `sigmas`."""
+    progress = samplers[0].guidance.model.get_model_object("model_sampling").percent_to_sigma
+    windows = [
+        Window.of(region.presence, progress, _begin(sampler, session, job.steps.total, region.presence.denoise))
+        for region, sampler in zip(job.canvas.regions, samplers[1:], strict=True)
+    ]
+    alone = sigmas[min(base_only, len(sigmas) - 1)] if base_only > 0 and sigmas else None
+    return Shares(job.canvas.regions, job.owner, windows, job.options.blend, alone)
+
+
+def _warn_of_noisy_pictures(job: Job) -> None:
+    if job.steps.add_noise:
+        return
+    for region in job.canvas.regions:
+        if region.presence.denoise < 1.0:
+            log.warning(
+                "%s, %s: its denoise keeps the input picture, which comes with noise (add_noise is disabled); set the "
+                "denoise to 1.",
+                job.owner,
+                region.name,
+            )
 
 
 def regional_guider(
@@ -161,6 +187,8 @@ def _mixing(sampling: Any) -> str:
 def _begin(sampler: KSamplerAdvancedObject, session: Session, total: int, denoise: float) -> float:
     """The sigma at which this denoise begins on the sampler's schedule of `total` steps, as KSampler counts."""
     schedule = sampler.schedule(session, total) * sampler.sigma_factor
+    if denoise >= 1.0 or not len(schedule):
+        return math.inf
     steps = len(schedule) - 1
     return float(schedule[steps - round(steps * denoise)])
 

@@ -82,7 +82,7 @@ class SideBySide(comfy.samplers.Sampler):
         finally:
             for thread in threads:
                 thread.stop()
-        weights = model_wrap.phase_at(0.0).weights
+        weights = model_wrap.phase_at(self._loops[0].sigmas[-1]).weights
         parts = ((_weight(weights, thread), thread.result) for thread in threads)
         return sum_of(weight * result for weight, result in parts if weight is not None)
 

@@ -7,9 +7,8 @@ from typing import Any
 
 import torch
 
-from ..masks.boxes import Box, bounds, crops
-from ..masks.convert import check_batch
-from ..masks.shape import outside_all, resize
+from ..masks.boxes import Box, bounds, cheapest, crops
+from ..masks.shape import on_latent, outside_all, resize
 from ..masks.weights import BLENDS, MIX, reach
 from ..samplers.latents import pixels_per_latent
 from ..samplers.prompts import Presence
@@ -20,10 +19,10 @@ from . import crop
 from .engines import ENGINES, LOCKSTEP
 from .groups import equal_conds
 from .job import Job
-from .lockstep import check_samplings
+from .lockstep import check_samplings, shares_of
 from .regions import Region
 from .serving import Served, serve
-from .shares import Shares, Window
+from .shares import Window
 
 BASE = "the base"
 # Those that keep nothing from step to step and draw no noise, so that stepwise may start them anew at every step.
@@ -51,15 +50,16 @@ class Coverage:
         return [*lines, f"overlaps of regions: {self.overlap:.1%}"]
 
 
-def coverage(regions: Sequence[Region], size: Size, blend: str, owner: str) -> Coverage:
-    """The final weights on a canvas of `size`, each region with its own overlap and weight."""
-    claims = [reach(region.mask, size, region.ring(size)) * region.presence.weight for region in regions]
-    if not claims:
+def coverage(regions: Sequence[Region], shape: Sequence[int], blend: str) -> Coverage:
+    """The final weights on a latent of `shape` (B, C, ..., h, w), each region with its own overlap and weight."""
+    size = (shape[-2], shape[-1])
+    if not regions:
         return Coverage([torch.ones((1, *size))], 0.0)
-    batch = max(len(claim) for claim in claims)
-    for region, claim in zip(regions, claims, strict=True):
-        check_batch(claim, batch, f"{owner}, {region.name}")
-    claims = [claim.expand(batch, -1, -1) for claim in claims]
+    claims = [
+        on_latent(reach(region.mask, size, region.ring(size)), shape) * region.presence.weight for region in regions
+    ]
+    pictures = max(claim[..., 0, 0].numel() for claim in claims)
+    claims = [claim.reshape(-1, *size).expand(pictures, -1, -1) for claim in claims]
     crowd = torch.stack([claim > 0 for claim in claims]).sum(0)
     return Coverage(BLENDS[blend](claims), float((crowd > 1).float().mean()))
 
@@ -87,7 +87,7 @@ class _Group:
     def __init__(self, served: Served, size: Size, batch: int) -> None:
         self._size, self._batch = size, batch
         first = next(iter(served.members.values())).model
-        self._model = first.model
+        self._model, self._options = first.model, first.model_options
         always = first.model_options.get("disable_cfg1_optimization", False)
         self.conds = {
             index: {
@@ -115,15 +115,14 @@ class _Group:
         """As ModelGroup.boxes, of those members that have `weights`."""
         extents = {n: bounds(weights[n]) for n in self.conds if n in weights and self.obstacle(n) is None}
         found = crops(extents, self._size, context, crop.grid(self._model), not crop.has_positions(self._model))
-        falling = sorted(found, key=lambda index: -found[index].area)
-        choices = [{index: found[index] for index in falling[whole:]} for whole in range(len(found) + 1)]
-        return min(choices, key=lambda boxes: self.cost({**dict.fromkeys(self.conds), **boxes}).area)
+        painting = dict.fromkeys(n for n in self.conds if n in weights)
+        return cheapest(found, lambda boxes: self.cost({**painting, **boxes}).area)
 
     def obstacle(self, index: int) -> str | None:
         """Why the member cannot be cropped, as far as its conditioning tells before the model has seen it."""
         given = self.conds[index].items()
         conds = {kind: [{**options, "model_conds": {}} for _, options in own] for kind, own in given}
-        return crop.obstacle(self._model, conds, ())
+        return crop.obstacle(self._model, self._options, conds, ())
 
 
 def describe(engine: str, job: Job) -> str:
@@ -141,7 +140,7 @@ def describe(engine: str, job: Job) -> str:
     if engine == LOCKSTEP:
         for name, sampler in zip(names, samplers, strict=True):
             check_samplings(model, sampler.guidance.model, f"{job.owner}, {name}")
-        covered = coverage(canvas.regions, canvas.size, job.options.blend, job.owner).shares
+        covered = coverage(canvas.regions, canvas.latent["samples"].shape, job.options.blend).shares
         served = serve([sampler.guidance for sampler in samplers], names, device=torch.device("cpu"))
         took, costs, notes = _lockstep(job, samplers, names, served)
         routed = {index for one in served for index in one.deltas}
@@ -187,16 +186,7 @@ def _lockstep(
     schedules = [schedule[steps.start :].tolist() for schedule in whole]
     # Who has nothing left follows the base.
     schedules = [schedule if len(schedule) > 1 else schedules[0] for schedule in schedules]
-    progress = samplers[0].guidance.model.get_model_object("model_sampling").percent_to_sigma
-    windows = []
-    for region, schedule in zip(canvas.regions, whole[1:], strict=True):
-        last = len(schedule) - 1
-        windows.append(
-            Window.of(region.presence, progress, float(schedule[last - round(last * region.presence.denoise)]))
-        )
-    alone = steps.regional - steps.start
-    base_only = schedules[0][min(alone, len(schedules[0]) - 1)] if alone > 0 and schedules[0] else None
-    shares = Shares(canvas.regions, job.owner, windows, job.options.blend, base_only)
+    shares = shares_of(job, samplers, session, schedules[0], steps.regional - steps.start)
     shares.prepare(canvas.latent["samples"].shape, torch.device("cpu"))
 
     groups = [_Group(one, canvas.size, len(canvas.latent["samples"])) for one in served]

@@ -27,6 +27,12 @@ log = logging.getLogger(__name__)
 def run(job: Job) -> Latent:
     """Sample the job's canvas; returns a LATENT without `noise_mask`."""
     canvas, steps, options = job.canvas, job.steps, job.options
+    frames = sorted({len(region.mask) for region in canvas.regions} - {1})
+    if len(frames) > 1:
+        raise ValueError(
+            f"{job.owner}: the stepwise engine expects one number of frames for all masks, {frames} came; give all as "
+            "many, or choose the lockstep engine."
+        )
     places = [region.grown(canvas.size) for region in canvas.regions]
     outside = functools.cache(lambda active: _outside([canvas.regions[n] for n in active], canvas.size))
     everybody = tuple(range(len(canvas.regions)))
@@ -76,8 +82,8 @@ def run(job: Job) -> Latent:
         add_noise = False
         for number, (region, place) in enumerate(zip(canvas.regions, places, strict=True)):
             if number not in active:
-                with session.steps(1):
-                    continue
+                session.skip(1)
+                continue
             session.say(f"step {step + 1} of {steps.total}: {region.name}")
             leave_noise = not (options.finish_regions and step + 1 == steps.alone)
             before = latents.without_mask(latent)

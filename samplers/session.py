@@ -51,6 +51,10 @@ class Session:
     def steps(self, count: int) -> Iterator[None]:
         """One call of the run: it takes `count` steps of the bar, whether it reports them itself or not."""
         yield
+        self.skip(count)
+
+    def skip(self, count: int) -> None:
+        """Move the bar by `count` steps."""
         self._done += count
         self._bar.update_absolute(self._done)
 

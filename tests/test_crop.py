@@ -561,15 +561,15 @@ def test_gligen_keeps_a_region_on_the_whole_canvas(caplog):
     import pack.regional.crop as crop
 
     conds = {"positive": [{"gligen": ("position", None, []), "model_conds": {}}]}
-    assert crop.obstacle(random_unet().model, conds, (1, 4, 8, 8)) == "its prompt has GLIGEN boxes for the whole canvas"
+    assert crop.obstacle(random_unet().model, {}, conds, (1, 4, 8, 8)) == "its prompt has GLIGEN boxes for the whole canvas"
 
 
 def test_a_picture_for_the_whole_canvas_in_another_form_keeps_a_region_there():
     import pack.regional.crop as crop
 
     conds = {"positive": [{"model_conds": {"camera": comfy.conds.CONDRegular(torch.zeros(1, 3, 8, 8))}}]}
-    assert "camera for the whole canvas" in crop.obstacle(random_unet().model, conds, (1, 4, 8, 8))
-    assert crop.obstacle(random_unet().model, conds, (1, 4, 8, 16)) is None
+    assert "camera for the whole canvas" in crop.obstacle(random_unet().model, {}, conds, (1, 4, 8, 8))
+    assert crop.obstacle(random_unet().model, {}, conds, (1, 4, 8, 16)) is None
 
 
 def test_reference_pictures_keep_a_region_on_the_whole_canvas(caplog):
