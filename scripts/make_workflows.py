@@ -214,7 +214,18 @@ NODES: dict[str, tuple[tuple, tuple, int]] = {
         300,
     ),
     "RegionalGuider": (
-        (MODEL, POSITIVE, NEGATIVE, CFG, REGIONS, OVERLAP, ("base_only_percent", "FLOAT", 0.0)),
+        (
+            MODEL,
+            POSITIVE,
+            NEGATIVE,
+            CFG,
+            REGIONS,
+            OVERLAP,
+            ("base_only_percent", "FLOAT", 0.0),
+            ("region_compute", "COMBO", "full"),
+            ("crop_context", "INT", 128),
+            ("blend", "COMBO", "mix"),
+        ),
         (("GUIDER", "GUIDER"),),
         280,
     ),
@@ -262,6 +273,27 @@ NODES: dict[str, tuple[tuple, tuple, int]] = {
         ),
         (REGIONAL_PROMPTS, ("report", "STRING")),
         420,
+    ),
+    "RegionalEditor": (
+        (
+            MODEL,
+            ("clip", "CLIP", SOCKET),
+            ("width", "INT", 1024),
+            ("height", "INT", 1024),
+            ("positive", "STRING", ""),
+            ("negative", "STRING", ""),
+            CFG,
+            ("regions", "STRING", ""),
+            ("image", "IMAGE", SOCKET),
+        ),
+        (
+            REGIONAL_PROMPTS,
+            ("positive", "CONDITIONING"),
+            ("negative", "CONDITIONING"),
+            ("masks", "MASK"),
+            ("preview", "IMAGE"),
+        ),
+        820,
     ),
     "RegionalMaskFromBatch": ((("masks", "MASK", SOCKET), ("number", "INT", 1)), (("MASK", "MASK"),), 230),
     "LatentUpscale": (
@@ -828,6 +860,63 @@ def grid() -> None:
     custom_sampling(s, "grid", prompt, (cells, 0), COLUMNS[1] + 460, "dpmpp_2m_sde")
 
 
+def region_editor() -> None:
+    w, (width, height) = Workflow(), (1024, 704)
+    about = w.add(
+        "MarkdownNote",
+        "About this workflow",
+        (0, 0),
+        (330, 260),
+        note="## RegionalEditor\n\nA whole regional picture: draw regions on the canvas, write what each shows, queue. "
+        "The editor encodes all prompts, those of the base too.\n\nRegions are rectangles, ellipses and freehand "
+        "shapes; drag a card by its handle to change the order. `blend` is stack, so later ones lie on top.\n\nGive the "
+        "canvas on the left the width and height of the editor.",
+    )
+    loader = w.add("CheckpointLoaderSimple", "Checkpoint", (0, below(about) + 60))
+    canvas = w.add("EmptyLatentImage", "Canvas", (0, below(loader)), width=width, height=height)
+    hill = [(0, 1), (0, 0.74), (0.14, 0.6), (0.3, 0.55), (0.46, 0.64), (0.6, 0.78), (0.78, 0.7), (1, 0.86), (1, 1)]
+    drawn = [
+        ("Sea", "#0072b2", "bold teal waves on navy", {"type": "rect", "x": 0, "y": 0.5, "w": 1, "h": 0.5}),
+        (
+            "Sun",
+            "#e69f00",
+            "orange spots on cream",
+            {"type": "ellipse", "x": 0.62, "y": 0.08, "w": 0.25, "h": 0.363636},
+        ),
+        ("Hill", "#009e73", "green weave on sand", {"type": "freehand", "points": hill}),
+    ]
+    rest = {"weight": 1, "start": 0, "end": 1, "denoise": 1, "enabled": True}
+    regions = [
+        {"name": name, "color": color, "prompt": prompt, **rest, "shape": shape} for name, color, prompt, shape in drawn
+    ]
+    shared = {"model": (loader, 0)}
+    editor = w.add(
+        "RegionalEditor",
+        "Regions",
+        (COLUMNS[1], 80),
+        (820, 880),
+        clip=(loader, 1),
+        width=width,
+        height=height,
+        positive="soft white clouds in a blue sky",
+        negative="blurry, low quality, watermark",
+        regions=json.dumps({"version": 1, "regions": regions}, separators=(",", ":")),
+        **shared,
+    )
+    x = COLUMNS[1] + 880
+    prompts = {"positive": (editor, 1), "negative": (editor, 2), "regional_prompts": (editor, 0)}
+    guider = w.add("RegionalGuider", "Base and regions", (x, 80), blend="stack", **prompts, **shared)
+    noise = w.add("RandomNoise", "Noise", (x, below(guider) + 60), noise_seed=7)
+    sampler = w.add("KSamplerSelect", "Sampler", (x, below(noise)), sampler_name="dpmpp_2m")
+    sigmas = w.add("BasicScheduler", "Schedule", (x, below(sampler)), scheduler="karras", **shared)
+    inputs = {"noise": noise, "guider": guider, "sampler": sampler, "sigmas": sigmas, "latent_image": canvas}
+    outlets = {name: (node, 0) for name, node in inputs.items()}
+    sampled = w.add("SamplerCustomAdvanced", "Sample base and regions", (x + 340, 80), **outlets)
+    decode = w.add("VAEDecode", "Decode", (x + 680, 80), samples=(sampled, 0), vae=(loader, 2))
+    w.add("SaveImage", "Picture", (x + 680, below(decode)), images=(decode, 0), filename_prefix="region_editor")
+    w.save("region_editor")
+
+
 def check_regions() -> None:
     s = Sketch(
         896,
@@ -1021,6 +1110,7 @@ def main() -> None:
     from_impact_pack()
     color_mask()
     grid()
+    region_editor()
     check_regions()
     hires()
     guider(

@@ -157,6 +157,7 @@ def test_every_sampler_node_has_an_example():
         "image_to_image",
         "lockstep_samplers",
         "mask_grid",
+        "region_editor",
         "regional_guider",
         "regional_inpainting",
         "regional_sampler",
