@@ -869,8 +869,8 @@ def region_editor() -> None:
         (330, 260),
         note="## RegionalEditor\n\nA whole regional picture: draw regions on the canvas, write what each shows, queue. "
         "The editor encodes all prompts, those of the base too.\n\nRegions are rectangles, ellipses and freehand "
-        "shapes; drag a card by its handle to change the order. `blend` is stack, so later ones lie on top.\n\nGive the "
-        "canvas on the left the width and height of the editor.",
+        "shapes; drag a card by its handle to change the order. `blend` is stack, so later ones lie on top.\n\nGive "
+        "the canvas on the left the width and height of the editor.",
     )
     loader = w.add("CheckpointLoaderSimple", "Checkpoint", (0, below(about) + 60))
     canvas = w.add("EmptyLatentImage", "Canvas", (0, below(loader)), width=width, height=height)
