@@ -626,8 +626,9 @@ def lockstep(s: Sketch, name: str, base: str, regions: list[dict], y: int, laten
     empty = s.empty_mask("Empty mask", y)
     samplers = s.sampler("KSamplerAdvancedProvider", "Base", base, y, sampler_name="dpmpp_2m", scheduler="karras")
     s.w.group(f"Base: {base}", [empty, *samplers])
-    made = [s.light_region(i, empty=empty, y=y + i * ROW, **region) for i, region in enumerate(regions, 1)]
-    combined = s.all_regions(made, (COLUMNS[5] + 40, y + ROW))
+    row = ROW + 40  # a LoRA makes it higher
+    made = [s.light_region(i, empty=empty, y=y + i * row, **region) for i, region in enumerate(regions, 1)]
+    combined = s.all_regions(made, (COLUMNS[5] + 40, y + row))
     links = {"samples": latent, "base_sampler": (samplers[-1], 0), "regional_prompts": (combined, 0)}
     at = (COLUMNS[6] + 60, y)
     s.finish(s.w.add("RegionalSampler", "Sample base and regions", at, engine="lockstep", **links, **widgets), name)
@@ -757,7 +758,7 @@ def from_impact_pack() -> None:
         links = {"mask": (mask, 0), "positive": (prompt, 0), "negative": (s.negative, 0), "model": (s.loader, 0)}
         at = (COLUMNS[4], below_last)
         light.append(s.w.add("RegionalPromptFromConditioning", f"{region['title']}, lighter", at, **links))
-        below_last = below(light[-1])
+        below_last = below(light[-1]) + 40
     s.w.group("The same regions with fewer nodes", light, "#8A8")
     sampled("The same in lockstep", light, y, "impact_lockstep", engine="lockstep")
     s.w.save("from_impact_pack")

@@ -1,0 +1,50 @@
+"""The templates in the browser: each opens whole, on both canvases, and no node lies on another."""
+
+import pytest
+from dev import PACKS
+from host import ROOT
+
+pytest_plugins = ["browser_use"]
+pytestmark = pytest.mark.server
+
+PACK = next(name for name, folder in PACKS.items() if folder == ROOT)
+STEMS = sorted(path.stem for path in (ROOT / "example_workflows").glob("*.json"))
+# Nodes without a type, pairs of nodes that lie on each other (with their title bars), and how many there are.
+LOOK = """() => {
+    const nodes = app.graph.nodes, on = [];
+    const box = ({ pos, size, type }) => [pos[0], pos[1] - 30, pos[0] + size[0], pos[1] + size[1]];
+    for (const [i, a] of nodes.entries()) {
+        for (const b of nodes.slice(i + 1)) {
+            const [p, q] = [box(a), box(b)];
+            const x = Math.min(p[2], q[2]) - Math.max(p[0], q[0]), y = Math.min(p[3], q[3]) - Math.max(p[1], q[1]);
+            if (x > 0 && y > 0) on.push(`${a.title} on ${b.title}: ${Math.round(x)} x ${Math.round(y)}`);
+        }
+    }
+    const missing = nodes.filter(({ type }) => !LiteGraph.registered_node_types[type]).map(({ type }) => type);
+    return { missing, on, count: nodes.length };
+}"""
+
+
+@pytest.mark.parametrize("stem", STEMS)
+def test_opens(frontend, stem):
+    workflow = frontend.server.get(f"/api/workflow_templates/{PACK}/{stem}.json")
+    frontend.load(workflow)
+    frontend.command("Comfy.Canvas.FitView")
+    frontend.page.wait_for_timeout(400)  # it moves there, and Nodes 2.0 measures
+    seen = frontend.js(LOOK)
+    assert seen["missing"] == [] and seen["count"] == len(workflow["nodes"])
+    if not frontend.nodes2:  # there nodes are higher, and some touch
+        assert seen["on"] == []
+    sent = frontend.js("async () => (await app.graphToPrompt()).output")
+    assert len(sent) == sum(node["type"] != "MarkdownNote" for node in workflow["nodes"])
+
+
+def test_they_are_among_the_templates(frontend):
+    frontend.command("Comfy.BrowseTemplates")
+    dialog = frontend.page.get_by_role("dialog")
+    dialog.get_by_text(PACK, exact=True).first.click()
+    for stem in ("from_impact_pack", "two_loras"):
+        dialog.get_by_text(stem, exact=True).first.wait_for()
+    frontend.page.wait_for_timeout(1000)  # their pictures
+    frontend.screenshot("dialog")
+    frontend.page.keyboard.press("Escape")
