@@ -168,8 +168,6 @@ def test_a_mask_for_each_picture():
     assert text.startswith("region 1: 8.9% of the picture")  # (20 + 48) / 768
     with pytest.raises(ValueError, match=r"^RegionalPreview, region 1: .*3.* expected, 2 came"):
         preview(prompts, samples={"samples": torch.zeros(3, 4, *SIZE)})
-    with pytest.raises(ValueError, match=r"^RegionalPreview, region 1: .*3.* expected, 2 came"):
-        preview(prompts + regions((torch.cat([ONE, TWO, ONE]), sampler(1))))
 
 
 @pytest.mark.parametrize("dimensions", [2, 3, 4])
