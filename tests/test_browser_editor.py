@@ -4,6 +4,7 @@ import io
 import json
 
 import pytest
+from host import ROOT
 from PIL import Image
 from server_use import Graph
 
@@ -450,3 +451,13 @@ def test_room_goes_to_the_canvas(editor):
     after = editor.canvas.bounding_box()["height"] / 0.6
     frontend.screenshot("large")
     assert after > before + 200
+
+
+def test_the_example(frontend):
+    path = ROOT / "example_workflows" / "region_editor.json"
+    frontend.load(json.loads(path.read_text("utf-8")))
+    (node,) = frontend.nodes(EDITOR)
+    editor = Editor(frontend, node)
+    assert [region["name"] for region in editor.regions] == ["Sea", "Sun", "Hill"]
+    assert editor.cards.count() == 3
+    frontend.screenshot("open")

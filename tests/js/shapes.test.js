@@ -12,6 +12,7 @@ import {
     simplify,
     snap,
     snapLines,
+    widest,
 } from "../../web/js/editor/shapes.js";
 
 const rect = (x, y, w, h) => ({ type: "rect", x, y, w, h });
@@ -114,4 +115,11 @@ test("a freehand line keeps its corners and loses what lies on its edges", () =>
     assert.deepEqual(simplify([[0, 0], [0.1, 0]], 1), [[0, 0], [0.1, 0]]);
     const wild = Array.from({ length: 20000 }, (_, k) => [Math.cos(k), Math.sin(k / 7)]);
     assert.ok(simplify(wild, 0.0007).length > 100);
+});
+
+test("where a polygon is widest", () => {
+    const { x, y, w } = widest(kite);
+    assert.ok(Math.abs(y - 0.2) < 0.02 && Math.abs(x - 0.1) < 0.02 && w > 0.16);
+    const comb = { type: "freehand", points: [[0, 0], [0.1, 0], [0.1, 0.9], [0.4, 0.9], [0.4, 0], [1, 0], [1, 1], [0, 1]] };
+    assert.ok(widest(comb).y > 0.9 && widest(comb).w === 1);
 });

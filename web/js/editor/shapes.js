@@ -111,6 +111,32 @@ export function contains(shape, [x, y]) {
 }
 
 /**
+ * Where a polygon is widest, of 24 places from its top to its bottom: a level line within it.
+ *
+ * @param {Freehand} shape
+ * @returns {{ x: number, y: number, w: number }}
+ */
+export function widest(shape) {
+    const box = bounds(shape);
+    let best = { x: box.x, y: box.y, w: 0 };
+    for (let part = 1; part < 24; part++) {
+        const y = box.y + (box.h * part) / 24;
+        /** @type {number[]} */
+        const crossings = [];
+        for (const [i, [x1, y1]] of shape.points.entries()) {
+            const [x0, y0] = shape.points.at(i - 1) ?? [0, 0];
+            if (y0 <= y !== y1 <= y) crossings.push(x0 + ((y - y0) / (y1 - y0)) * (x1 - x0));
+        }
+        crossings.sort((a, b) => a - b);
+        for (let i = 0; i + 1 < crossings.length; i += 2) {
+            const [x = 0, end = 0] = crossings.slice(i, i + 2);
+            if (end - x > best.w) best = { x, y, w: end - x };
+        }
+    }
+    return best;
+}
+
+/**
  * The box between two corners, within the canvas.
  *
  * @param {Point} a

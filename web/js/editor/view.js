@@ -1,5 +1,19 @@
 // The canvas on which regions are drawn: what it shows, and what the mouse does there.
-import { HANDLES, between, bounds, clamp, contains, fit, move, resize, round, simplify, snap, snapLines } from "./shapes.js";
+import {
+    HANDLES,
+    between,
+    bounds,
+    clamp,
+    contains,
+    fit,
+    move,
+    resize,
+    round,
+    simplify,
+    snap,
+    snapLines,
+    widest,
+} from "./shapes.js";
 
 /**
  * @typedef {import("./drawing.js").Drawing} Drawing
@@ -221,7 +235,7 @@ export class View {
 
     /** @param {Region} region @param {Shape} shape */
     #show(region, shape) {
-        const { drawing } = { drawing: this.#drawing };
+        const drawing = this.#drawing;
         drawing.drag(drawing.regions.map((one) => (one.id === region.id ? { ...one, shape } : one)));
     }
 
@@ -342,7 +356,9 @@ export class View {
         context.clearRect(0, 0, width, height);
         const { frame } = this;
         this.#paintGround(context, frame);
-        for (const [index, region] of this.#drawing.regions.entries()) this.#paintRegion(context, region, index + 1);
+        const { regions } = this.#drawing;
+        for (const region of regions) this.#paintRegion(context, region);
+        for (const [index, region] of regions.entries()) this.#paintWords(context, region, index + 1);
         if (this.#draft) this.#paintDraft(context, this.#draft);
         this.#paintGuides(context, frame);
         const { region } = this.#drawing;
@@ -387,8 +403,8 @@ export class View {
         return path;
     }
 
-    /** @param {CanvasRenderingContext2D} context @param {Region} region @param {number} number */
-    #paintRegion(context, region, number) {
+    /** @param {CanvasRenderingContext2D} context @param {Region} region */
+    #paintRegion(context, region) {
         const path = this.#path(region.shape);
         const isSelected = region.id === this.#drawing.selected;
         context.save();
@@ -399,37 +415,47 @@ export class View {
         context.lineWidth = isSelected ? 2 : 1.5;
         context.setLineDash(region.enabled ? [] : [5, 4]);
         context.stroke(path);
-        context.setLineDash([]);
-        this.#paintWords(context, region, number, path);
         context.restore();
     }
 
-    /** @param {CanvasRenderingContext2D} context @param {Region} region @param {number} number @param {Path2D} path */
-    #paintWords(context, region, number, path) {
-        const box = this.#onCanvas(bounds(region.shape));
+    /** Where a region's words go, in CSS pixels: at its upper left corner, or in its middle. @param {Shape} shape */
+    #wordsOf(shape) {
+        const box = this.#onCanvas(bounds(shape));
+        if (shape.type === "rect") return { left: box.x + 3, width: box.w - 6, top: box.y + 3, height: box.h - 6 };
+        if (shape.type === "ellipse") {
+            const [width, height] = [box.w * 0.7, box.h * 0.7];
+            return { left: box.x + box.w * 0.15, width, top: box.y + box.h * 0.15, height };
+        }
+        const line = widest(shape);
+        const { x, y, w } = this.#onCanvas({ ...line, h: 0 });
+        const height = Math.min(2 * (y - box.y), 2 * (box.y + box.h - y), 4 * LINE + 8);
+        return { left: x + w * 0.1, width: w * 0.8, top: y - Math.max(height, LINE) / 2, height };
+    }
+
+    /** @param {CanvasRenderingContext2D} context @param {Region} region @param {number} number */
+    #paintWords(context, region, number) {
+        const { left, width, top, height } = this.#wordsOf(region.shape);
+        const at = (/** @type {number} */ wide) => (region.shape.type === "rect" ? left : left + (width - wide) / 2);
+        context.save();
+        if (!region.enabled) context.globalAlpha = 0.5;
+        context.clip(this.#path(region.shape));
         context.font = FONT;
         context.textBaseline = "middle";
-        const isBox = region.shape.type === "rect";
-        context.save();
-        context.clip(path);
-        const label = shorten(context, `${number}  ${region.name}`, Math.max(box.w - 14, 12));
-        const width = context.measureText(label).width + 10;
-        const x = isBox ? box.x + 3 : box.x + (box.w - width) / 2;
-        const y = isBox ? box.y + 3 : box.y + Math.max(box.h * 0.18, 3);
+        const label = shorten(context, `${number}  ${region.name}`, Math.max(width - 10, 12));
+        const wide = context.measureText(label).width + 10;
         context.fillStyle = region.color;
         context.beginPath();
-        context.roundRect(x, y, width, LINE + 3, 3);
+        context.roundRect(at(wide), top, wide, LINE + 3, 3);
         context.fill();
         context.fillStyle = isLight(region.color) ? "#111" : "#fff";
-        context.fillText(label, x + 5, y + LINE / 2 + 2);
-        const room = isBox ? box.w - 12 : box.w * 0.66;
-        const lines = wrap(context, region.prompt, room, Math.floor((box.h * (isBox ? 1 : 0.7) - LINE - 10) / LINE));
+        context.fillText(label, at(wide) + 5, top + LINE / 2 + 2);
         context.fillStyle = "#fff";
         context.shadowColor = "#000";
         context.shadowBlur = 3;
+        const lines = wrap(context, region.prompt, width - 6, Math.floor((height - LINE - 5) / LINE));
         for (const [index, line] of lines.entries()) {
-            const left = isBox ? box.x + 6 : box.x + (box.w - context.measureText(line).width) / 2;
-            context.fillText(line, left, y + LINE + 13 + index * LINE);
+            const x = at(context.measureText(line).width + 6) + 3;
+            context.fillText(line, x, top + LINE + 12 + index * LINE);
         }
         context.restore();
     }
