@@ -191,7 +191,7 @@ def fill(outline: tuple[Point, ...], height: int, width: int) -> torch.Tensor:
     edges = edges[edges[:, 1] != edges[:, 3]]  # a level edge bounds nothing
     area = torch.zeros(height * (width + 1), dtype=torch.float64)
     each = max(1, _PIECES // (2 * (height + width)))
-    for some in edges.split(each):
+    for some in torch.split(edges, each):
         _add(area, _cut(_cut(some, 1, height), 0, width), height, width)
     covered = area.reshape(height, width + 1).cumsum(1)[:, :width].abs()
     return ((covered * _LEVELS).round() / _LEVELS).clamp(0, 1).float()

@@ -461,3 +461,40 @@ def test_the_example(frontend):
     assert [region["name"] for region in editor.regions] == ["Sea", "Sun", "Hill"]
     assert editor.cards.count() == 3
     frontend.screenshot("open")
+
+
+def test_the_graphs_mouse_over_the_editor(editor):
+    """The wheel zooms the graph, the middle button moves it."""
+    frontend, mouse = editor.frontend, editor.page.mouse
+    mouse.move(*editor.at(0.5, 0.5))
+    scale = frontend.js("() => app.canvas.ds.scale")
+    mouse.wheel(0, 240)
+    frontend.page.wait_for_function("(scale) => app.canvas.ds.scale < scale", arg=scale)
+    before = frontend.js("() => [...app.canvas.ds.offset]")
+    mouse.down(button="middle")
+    mouse.move(*editor.at(0.8, 0.5), steps=4)
+    mouse.up(button="middle")
+    frontend.settle()
+    assert frontend.js("() => app.canvas.ds.offset[0]") > before[0] + 50
+    assert editor.regions == []
+
+
+def test_regions_from_elsewhere(editor):
+    """A link gives the drawing; the editor's own waits."""
+    frontend = editor.frontend
+    editor.drag((0.25, 0.25), (0.75, 0.5))
+    want = editor.json
+    source = frontend.add("PrimitiveString", -400, 0)
+    frontend.connect(source, editor.node, "regions")
+    frontend.settle()
+    frontend.screenshot("linked")
+    if frontend.nodes2:  # the classic canvas does not show it
+        editor.drag((0.5, 0.375), (0.5, 0.5))
+        assert editor.json == want
+    sent = frontend.js("async () => (await app.graphToPrompt()).output")
+    assert sent[str(editor.node)]["inputs"]["regions"] == [str(source), 0]
+    frontend.disconnect(editor.node, "regions")
+    frontend.settle()
+    assert editor.json == want
+    editor.drag((0.5, 0.375), (0.5, 0.5))
+    assert editor.json != want

@@ -35,7 +35,7 @@ const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], Arrow
 export function drawingWidget(node, name) {
     loadStyle();
     const host = /** @type {EditorNode} */ (node);
-    const editor = new Editor(host);
+    const editor = new Editor(host, name);
     const widget = host.addDOMWidget(name, WIDGET, editor.root, {
         hideOnZoom: false,
         getMinHeight: () => MIN_HEIGHT,
@@ -81,9 +81,10 @@ class Editor {
     #shown = ""; // the address of the background
     #end = new AbortController();
 
-    /** @param {EditorNode} node */
-    constructor(node) {
+    /** @param {EditorNode} node @param {string} name of the input */
+    constructor(node, name) {
         this.#node = node;
+        this.name = name;
         this.#view.onTool = () => this.#showTools();
         this.#view.onEdit = () => this.#list.edit();
         const stage = element("div", { className: "stage" });
@@ -350,6 +351,8 @@ class Editor {
                 return value > 0 ? value : 1024;
             };
             this.#view.size = { width: side("width"), height: side("height") };
+            // What a link gives is not drawn here; the classic canvas hides the widget, Nodes 2.0 does not.
+            this.root.inert = node.inputs.some(({ widget, link }) => widget?.name === this.name && link != null);
             this.#list.show();
             this.#showBackground();
         };
