@@ -11,6 +11,7 @@ import pytest
 import torch
 from comfy_extras.nodes_custom_sampler import KSamplerSelect, RandomNoise, SamplerCustomAdvanced
 from comfy_extras.nodes_model_advanced import RescaleCFG
+from comfy_extras.nodes_model_patch import DiffSynthCnetPatch, ZImageControlPatch
 from comfy_extras.nodes_pag import PerturbedAttentionGuidance
 from comfy_extras.nodes_rope import ScaleROPE
 from test_lockstep import BASE, EMPTY, MASKS, NEGATIVE, ONE, SIZE, TWO, plain
@@ -18,6 +19,7 @@ from test_lora import UNET_CONV, UNET_LINEAR, Patching, as_switched, with_lora
 from testing_pack.families import FAMILIES
 from testing_pack.models import (
     counted,
+    pixel_cond,
     random_cond,
     random_flux,
     random_flux_cond,
@@ -460,6 +462,21 @@ def test_what_columns_cost(count, target):
     assert area(counter) == 3 * 128**2  # two prompts in all
 
 
+@pytest.mark.parametrize("count, target", [(2, 2.5), (3, 3.04), (4, 3.5)])
+def test_what_columns_of_unlike_prompts_cost_beside_a_covered_base(count, target):
+    """The base's row of all the canvas is not there to be shared."""
+    model, counter = counted(texture_model())
+    samplers = [pixels(pixel_cond(0.1 * n, 0.2), model=model) for n in range(count)]
+    masks = columns(count, 128)
+    masks[-1][..., (count - 1) * (128 // count) :] = 1  # to the edge, where thirds leave a rest
+    prompts = regions(*zip(masks, samplers, strict=True))
+    lockstep(empty(128, 128), samplers[0], prompts, steps=1, context=128)
+    assert area(counter) <= target * 128**2
+    counter.calls.clear()
+    lockstep(empty(128, 128), samplers[0], prompts, "full", steps=1)
+    assert area(counter) == (count + 1) * 128**2
+
+
 @pytest.mark.parametrize("count, target", [(4, 3.2), (8, 4.1)])
 def test_what_columns_of_a_unet_cost(count, target):
     """In a picture a quarter as large, with a quarter of the context."""
@@ -561,7 +578,10 @@ def test_gligen_keeps_a_region_on_the_whole_canvas(caplog):
     import pack.regional.crop as crop
 
     conds = {"positive": [{"gligen": ("position", None, []), "model_conds": {}}]}
-    assert crop.obstacle(random_unet().model, {}, conds, (1, 4, 8, 8)) == "its prompt has GLIGEN boxes for the whole canvas"
+    assert (
+        crop.obstacle(random_unet().model, {}, conds, (1, 4, 8, 8))
+        == "its prompt has GLIGEN boxes for the whole canvas"
+    )
 
 
 def test_a_picture_for_the_whole_canvas_in_another_form_keeps_a_region_there():
@@ -606,6 +626,45 @@ def test_a_camera_keeps_a_region_on_the_whole_canvas(caplog):
     crop, full = both(family.latent(), base, regions((mask, inside)), steps=1, context=0)
     assert torch.equal(crop, full)
     assert "region 1 is computed on the whole canvas, not cropped: WAN21_Camera cannot be told" in caplog.text
+
+
+class Patch:
+    """A patch of a model that changes nothing."""
+
+    def __call__(self, args, extra_options=None):
+        return {"img": args["img"]} if extra_options is None else extra_options["original_block"](args)
+
+
+class PatchWithModel(Patch):
+    """As the host's nodes for ControlNets that come as model patches."""
+
+    def models(self):
+        return []
+
+
+@pytest.mark.parametrize("kind", ["patch", "replacement"])
+def test_a_model_patched_into_the_model_keeps_a_region_on_the_whole_canvas(kind, caplog):
+    """It fits its picture of all the canvas to the size of what it is given."""
+    assert all(hasattr(host, "models") for host in (ZImageControlPatch, DiffSynthCnetPatch))
+
+    def areas(patch):
+        model, counter = counted(random_flux())
+        patched = model.clone()
+        if kind == "patch":
+            patched.set_model_double_block_patch(patch)
+        else:
+            patched.set_model_patch_replace(patch, "dit", "double_block", 0)
+        base, inside = (
+            step_sampler(one, random_flux_cond(n), random_flux_cond(9), cfg=1.0)
+            for n, one in enumerate((model, patched))
+        )
+        latent = empty(*CANVAS, channels=16)
+        lockstep(latent, base, regions((REGION, inside)), steps=1, context=0)
+        return {(call.height, call.width) for call in counter.calls}
+
+    assert areas(Patch()) != {CANVAS} and "not cropped" not in caplog.text
+    assert areas(PatchWithModel()) == {CANVAS}
+    assert "region 1 is computed on the whole canvas, not cropped: a model is patched into its own" in caplog.text
 
 
 def test_a_region_of_the_whole_canvas_is_not_complained_of(caplog):

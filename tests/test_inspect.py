@@ -170,6 +170,21 @@ def test_a_mask_for_each_picture():
         preview(prompts, samples={"samples": torch.zeros(3, 4, *SIZE)})
 
 
+def frames(one=5, two=9):
+    """PROMPTS with as many masks, all alike."""
+    return regions((ONE.expand(one, -1, -1), sampler(1)), (TWO.expand(two, -1, -1), sampler(2)))
+
+
+VIDEO = {"samples": torch.zeros(1, 4, 3, *SIZE)}
+
+
+@pytest.mark.parametrize("samples", [None, VIDEO])
+def test_masks_of_unlike_counts_of_frames(samples):
+    shown, text = preview(frames(), samples=samples)
+    want, says = preview(samples=LATENT)
+    assert torch.equal(shown, want) and text == says
+
+
 @pytest.mark.parametrize("dimensions", [2, 3, 4])
 def test_regional_prompts_of_other_packs(dimensions):
     class Foreign:
@@ -537,6 +552,10 @@ def test_without_a_latent_it_is_one_of_the_largest_masks_size():
 def test_a_video():
     text = report(sampler(0), samples={"samples": torch.zeros(1, 4, 3, *SIZE)})
     assert "192 x 128 pixels\n" in text and promised(text)["step"][0] > 0
+
+
+def test_a_video_with_masks_of_unlike_counts_of_frames():
+    assert report(sampler(0), frames(), samples=VIDEO) == report(sampler(0), samples=VIDEO)
 
 
 FLUX = random_flux()

@@ -2,6 +2,7 @@
 
 import threading
 
+import comfy.lora
 import comfy.model_management
 import comfy.model_patcher
 import comfy.sample
@@ -136,6 +137,28 @@ def test_hooks_and_routed_rows_on_one_model(network, monkeypatch):
         assert relative(alone, plain(sampler, net.latent)) < 1e-4
 
 
+class Dynamic(comfy.model_patcher.ModelPatcher):
+    """What a model is where VRAM is dynamic, in all that counts without its loader."""
+
+    non_dynamic_delegate_model = None
+    get_non_dynamic_delegate = comfy.model_patcher.ModelPatcherDynamic.get_non_dynamic_delegate
+
+    def is_dynamic(self):
+        return True
+
+
+def test_a_dynamic_model_takes_no_hooks_and_that_is_said(caplog):
+    net = NETWORKS["unet"]
+    given = net.model()
+    model = Dynamic(given.model, given.load_device, given.offload_device)
+    base = step_sampler(model, net.cond(1), net.cond(9))
+    inside = step_sampler(with_lora(model, UNET_LINEAR, kind="dora"), net.cond(2), net.cond(9))
+    got = lockstep(net.latent, base, (torch.ones(1, 8, 12), inside))
+    assert relative(got, plain(inside, net.latent)) < 1e-4
+    assert caplog.text.count("region 1: the model's weights are switched for it at every step") == 1
+    assert "hooks would load the model a second time, as dynamic VRAM takes none" in caplog.text
+
+
 def test_patches_that_are_not_built_on_the_base_s_are_switched_and_said(caplog):
     net = NETWORKS["unet"]
     origin = net.model()
@@ -189,6 +212,23 @@ def test_many_regions_equal_switched_clones(network, monkeypatch):
     assert patching.count == 0
     want = as_switched(monkeypatch, lambda: lockstep(net.latent, base, *pairs, overlap_factor=2))
     assert relative(got, want) < 1e-4
+
+
+@pytest.mark.parametrize("counts", [(1, 2), (2, 1), (1, 3), (0, 2)], ids=str)
+def test_one_patch_held_several_times(counts):
+    """By the base and by the region: what one of them holds oftener counts."""
+    net = NETWORKS["unet"]
+    model = net.model()
+    loaded = comfy.lora.load_lora(lora_file(model, net.layers), comfy.lora.model_lora_keys_unet(model.model, {}))
+    clones = [model.clone() for _ in counts]
+    for clone, count in zip(clones, counts, strict=True):
+        for _ in range(count):
+            clone.add_patches(loaded, 0.5)
+    base, inside = (step_sampler(clone, net.cond(1), net.cond(9)) for clone in clones)
+    got = lockstep(net.latent, base, (torch.ones(1, 8, 12), inside))
+    want = plain(inside, net.latent)
+    assert relative(got, want) < 1e-4
+    assert relative(want, plain(base, net.latent)) > 1e-3
 
 
 def test_rows_and_calls():
@@ -254,14 +294,13 @@ def test_the_model_is_left_as_it_was(failure, other):
     base = step_sampler(watched, random_cond(1), random_cond(9))
     inside = step_sampler(clone, random_cond(2), random_cond(9), sampler_name=other)
     latent = NETWORKS["unet"].latent
-    threads = threading.active_count()
     expected = {"interrupt": comfy.model_management.InterruptProcessingException, "error": RuntimeError}.get(failure)
     if expected:
         with pytest.raises(expected):
             lockstep(latent, base, (columns(2)[0], inside))
     else:
         lockstep(latent, base, (columns(2)[0], inside))
-    assert threading.active_count() == threads
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("regional-")]
     after = model.model_state_dict()
     assert all(torch.equal(weight, after[key]) for key, weight in before.items())
     assert not any(module._forward_hooks for module in model.model.modules())

@@ -3,11 +3,13 @@
 import itertools
 import math
 import threading
+from dataclasses import replace
 
 import comfy.sample
 import comfy.samplers
 import pytest
 import torch
+from comfy_extras.nodes_advanced_samplers import SamplerLCMUpscale
 from comfy_extras.nodes_custom_sampler import KSamplerSelect, RandomNoise, SamplerCustomAdvanced
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -248,7 +250,6 @@ def test_null_split_with_any_ranges_and_weights(kind, when, blend, base_only, na
 )
 def test_side_by_side_with_any_ranges_ends_in_the_prompts(when, names, scheduler):
     """Unlike samplers and schedules: no pixel is lost, and what no region touches is the base's own run."""
-    threads = threading.active_count()
     base = pixels(BASE, sampler_name=names[0])
     inside = [pixels(prompt, sampler_name=names[1], scheduler=scheduler) for prompt in (ONE, TWO)]
     prompts = [
@@ -257,7 +258,7 @@ def test_side_by_side_with_any_ranges_ends_in_the_prompts(when, names, scheduler
         for region in regions((mask, sampler), **each)
     ]
     out = run(EMPTY, base, prompts, base_only_steps=0)
-    assert threading.active_count() == threads
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("regional-")]
     assert bool(out.isfinite().all()) and float(out.abs().max()) < 5
     rest = REST[0] > 0
     assert relative(out[..., rest], plain(base, steps=10)[..., rest]) < 1e-3
@@ -406,6 +407,27 @@ def test_denoise_0_keeps_the_picture(kind, name):
     assert relative(out[..., THERE], PICTURE["samples"][..., THERE]) > 0.5
 
 
+@pytest.mark.parametrize("mode", ["ignore", "fixed"])
+def test_denoise_0_keeps_the_picture_through_new_noise(mode):
+    """The given one, not what the base alone has made of it when its noise begins anew."""
+    options = {"steps": 9, "denoise": 0.9, "base_only_steps": 2, "seed_2nd_mode": mode}
+    out = run(PICTURE, pixels(BASE), regions((MASKS[0], pixels(ONE)), denoise=0.0), **options)
+    assert torch.allclose(out[..., HERE], PICTURE["samples"][..., HERE], atol=1e-6)
+    without = run(PICTURE, pixels(BASE), regions((MASKS[0], pixels(BASE))), **options)
+    assert relative(out[..., ~HERE], without[..., ~HERE]) < 1e-5
+
+
+def test_a_picture_that_comes_with_noise_is_warned_of(caplog):
+    prompts = regions((MASKS[0], pixels(ONE))) + regions((MASKS[1], pixels(TWO)), denoise=0.5)
+    options = {"engine": "lockstep", "start_at_step": 2}
+    regional_sampler_advanced(PICTURE, pixels(BASE), prompts, **options)
+    regional_sampler_advanced(PICTURE, pixels(BASE), prompts[:1], add_noise=False, **options)
+    assert "noise" not in caplog.text
+    regional_sampler_advanced(PICTURE, pixels(BASE), prompts, add_noise=False, **options)
+    assert caplog.text.count("comes with noise") == 1
+    assert "RegionalSamplerAdvanced, region 2: its denoise keeps the input picture, which comes with" in caplog.text
+
+
 @pytest.mark.parametrize("other", ["heun", "dpmpp_2m", "euler_ancestral"])
 def test_denoise_beside_another_sampler(other):
     base, inside = pixels(BASE), pixels(ONE, sampler_name=other)
@@ -491,6 +513,70 @@ def test_a_kept_picture_in_the_models_own_scale():
     base, inside = (step_sampler(model, random_cond(n), random_cond(9)) for n in (1, 2))
     out = run(latent, base, regions((box(8, 12, 0, 0, 8, 6), inside), denoise=0.0))
     assert torch.allclose(out[..., :6], latent["samples"][..., :6], atol=1e-4)
+
+
+@pytest.mark.parametrize("compute", ["full", "crop"])
+def test_a_sampler_that_resizes_cannot_keep_the_picture(compute):
+    model = texture_model()
+    sampler = SamplerLCMUpscale.execute(2.0, -1, "bislerp").result[0]
+
+    def resized(denoise):
+        inputs = {"model": model, "negative": NEGATIVE, "cfg": 1.5}
+        prompts = use(
+            "RegionalPromptFromConditioning", mask=box(10, 20, 0, 0, 10, 8), positive=ONE, denoise=denoise, **inputs
+        )
+        guider = use(
+            "RegionalGuider",
+            regional_prompts=prompts,
+            positive=BASE,
+            region_compute=compute,
+            crop_context=0,
+            overlap_factor=0,
+            **inputs,
+        )
+        noise = RandomNoise.execute(5).result[0]
+        return SamplerCustomAdvanced.execute(noise, guider, sampler, schedule("eps", 4), PICTURE).result[0]["samples"]
+
+    assert resized(1.0).shape[-2:] == tuple(2 * side for side in SIZE)
+    with pytest.raises(ValueError, match=r"denoise below 1 keeps .* resized to .* choose another sampler"):
+        resized(0.4)
+
+
+def test_an_empty_schedule_of_a_region_follows_the_base():
+    base, inside = pixels(BASE), pixels(ONE)
+    nothing = replace(inside, scheduler_func=lambda model, name, steps: torch.zeros(0))
+    got, want = (run(EMPTY, base, regions((MASKS[0], one))) for one in (nothing, inside))
+    assert torch.equal(got, want)
+
+
+# Runs that end with noise
+
+
+def leftover(base, prompts):
+    """The first 6 of 12 steps, with what noise is left."""
+    return regional_sampler_advanced(
+        EMPTY, base, prompts, engine="lockstep", steps=12, end_at_step=6, return_with_leftover_noise=True
+    )["samples"]
+
+
+OTHERS = [{"sampler_name": name} for name in ("heun", "dpmpp_2m", "euler_ancestral")] + [{"sigma_factor": 0.9}]
+
+
+@pytest.mark.parametrize("own", OTHERS, ids=str)
+def test_a_region_that_has_not_begun_leaves_the_base_s_noise(own):
+    """Its own sampler's result is at another noise, or of another noise."""
+    base = pixels(BASE)
+    out = leftover(base, regions((MASKS[0], pixels(ONE, **own)), start_percent=0.95))
+    want = base.sample_advanced(True, 5, 12, EMPTY, 0, 6, True, "DISABLE")["samples"]
+    assert relative(out, want) < 1e-5
+
+
+@pytest.mark.parametrize("own", OTHERS[:-1], ids=str)
+def test_a_region_that_still_paints_leaves_its_own_noise(own):
+    inside = pixels(ONE, **own)
+    longer, shorter = (leftover(pixels(BASE), regions((MASKS[0], inside), end_percent=end)) for end in (1.0, 0.9))
+    assert torch.equal(shorter, longer)
+    assert relative(longer[..., HERE], leftover(pixels(BASE), regions((MASKS[0], pixels(BASE))))[..., HERE]) > 1e-2
 
 
 # Refusals, and what stepwise does not do

@@ -411,6 +411,13 @@ class TestRefusals:
         with pytest.raises(ValueError, match=r"region 2: 1 mask or 2 .* 3 came"):
             regional_sampler(latent(batch=2), pixels(A), prompts)
 
+    def test_masks_of_unlike_counts_of_frames(self):
+        start, sampler = {"samples": torch.zeros(1, 4, 3, 12, 20)}, video([0.1] * 5)
+        prompts = regions(*((torch.ones(count, 12, 20), sampler) for count in (5, 1, 9)))
+        with pytest.raises(ValueError, match=r"one number of frames for all masks, \[5, 9\] came; .* lockstep"):
+            regional_sampler(start, sampler, prompts)
+        assert regional_sampler(start, sampler, prompts[:2], steps=3)["samples"].isfinite().all()
+
     def test_nan(self):
         mask = torch.ones(1, 8, 8)
         mask[0, 3, 3] = torch.nan
