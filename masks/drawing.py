@@ -1,4 +1,4 @@
-"""Regions drawn by hand: the JSON that RegionalEditor keeps them in, and their masks.
+"""Regions drawn by hand: the JSON that RegionEditor keeps them in, and their masks.
 
     {"version": 1, "regions": [{"name": "sky", "prompt": "clouds", "shape": {"type": "rect", "x": 0, "y": 0, "w": 1,
     "h": 0.5}}]}

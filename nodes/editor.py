@@ -1,4 +1,4 @@
-"""RegionalEditor: all regions drawn in the node, kept as JSON in one widget."""
+"""RegionEditor: all regions drawn in the node, kept as JSON in one widget."""
 
 import logging
 from typing import Any
@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 WIDGET = "REGIONAL_SAMPLING_DRAWING"  # web/js/editor makes it
 
 
-class RegionalEditor:
+class RegionEditor:
     CATEGORY = inputs.CATEGORY
     DESCRIPTION = (
         "Draw regions on a canvas in the node - rectangles, ellipses, freehand - and give each a prompt, a weight and "
@@ -141,4 +141,4 @@ def _prompt(tooltip: str) -> inputs.Declaration:
     return "STRING", {"default": "", "multiline": True, "dynamicPrompts": True, "tooltip": tooltip}
 
 
-NODES = [("RegionalEditor", "Regional Editor", RegionalEditor)]
+NODES = [("RegionEditor", "Regional Editor", RegionEditor)]

@@ -274,7 +274,7 @@ NODES: dict[str, tuple[tuple, tuple, int]] = {
         (REGIONAL_PROMPTS, ("report", "STRING")),
         420,
     ),
-    "RegionalEditor": (
+    "RegionEditor": (
         (
             MODEL,
             ("clip", "CLIP", SOCKET),
@@ -868,7 +868,7 @@ def region_editor() -> None:
         "About this workflow",
         (0, 0),
         (330, 260),
-        note="## RegionalEditor\n\nA whole regional picture: draw regions on the canvas, write what each shows, queue. "
+        note="## RegionEditor\n\nA whole regional picture: draw regions on the canvas, write what each shows, queue. "
         "The editor encodes all prompts, those of the base too.\n\nRegions are rectangles, ellipses and freehand "
         "shapes; drag a card by its handle to change the order. `blend` is stack, so later ones lie on top.\n\nGive "
         "the canvas on the left the width and height of the editor.",
@@ -892,7 +892,7 @@ def region_editor() -> None:
     ]
     shared = {"model": (loader, 0)}
     editor = w.add(
-        "RegionalEditor",
+        "RegionEditor",
         "Regions",
         (COLUMNS[1], 80),
         (820, 880),

@@ -1,4 +1,4 @@
-"""RegionalEditor in a real browser: on the classic canvas and in Nodes 2.0."""
+"""RegionEditor in a real browser: on the classic canvas and in Nodes 2.0."""
 
 import io
 import json
@@ -11,11 +11,11 @@ from server_use import Graph
 pytest_plugins = ["browser_use"]
 pytestmark = pytest.mark.server
 
-EDITOR = "RegionalEditor"
+EDITOR = "RegionEditor"
 
 
 class Editor:
-    """A RegionalEditor on the page, and what a person does in it. Places go from 0 to 1 across its canvas."""
+    """A RegionEditor on the page, and what a person does in it. Places go from 0 to 1 across its canvas."""
 
     def __init__(self, frontend, node=None):
         self.frontend, self.page = frontend, frontend.page
@@ -342,7 +342,7 @@ def test_what_cannot_be_read_is_kept(editor):
 
 
 def whole(regions, **inputs):
-    """loader -> RegionalEditor -> RegionalGuider -> SamplerCustomAdvanced -> decode, as an API prompt."""
+    """loader -> RegionEditor -> RegionalGuider -> SamplerCustomAdvanced -> decode, as an API prompt."""
     graph = Graph()
     loader = graph.add("RegionalTestingLoader", kind="eps")
     size = {"width": 256, "height": 192}

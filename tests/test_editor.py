@@ -1,4 +1,4 @@
-"""RegionalEditor: with the host's encoder, then on a server."""
+"""RegionEditor: with the host's encoder, then on a server."""
 
 import json
 import logging
@@ -17,7 +17,7 @@ from server_use import Client, Graph, to_tensor
 from testing_pack import NODE_CLASS_MAPPINGS as TESTING
 from use import box, relative
 
-EDITOR = "RegionalEditor"
+EDITOR = "RegionEditor"
 MODEL, CLIP, _ = TESTING["RegionalTestingLoader"]().load("eps", obey_cfg=True)
 RECT = {"type": "rect", "x": 0.125, "y": 0.25, "w": 0.5, "h": 0.5}
 DISC = {"type": "ellipse", "x": 0.5, "y": 0.5, "w": 0.4, "h": 0.4}
@@ -150,7 +150,7 @@ def sample(graph, loader, positive, negative, regions):
 
 
 def edited(*regions, **inputs):
-    """loader -> RegionalEditor -> RegionalGuider -> SamplerCustomAdvanced -> decode."""
+    """loader -> RegionEditor -> RegionalGuider -> SamplerCustomAdvanced -> decode."""
     graph = Graph()
     loader = graph.add("RegionalTestingLoader", kind="eps")
     texts = {"positive": "soft white clouds", "negative": "grey", "cfg": 4.0, "regions": drawing(*regions)}

@@ -187,7 +187,7 @@ DECLARED = {
         },
         "returns": ["GUIDER"],
     },
-    "RegionalEditor": {
+    "RegionEditor": {
         "required": {
             **sockets(model="MODEL", clip="CLIP"),
             "width": (SIDE[0], {**SIDE[1], "min": 16}),

@@ -13,7 +13,7 @@ const CATEGORY = "regional sampling";
  * @type {Record<string, (node: GraphNode) => void>}
  */
 const CREATED = {
-    RegionalEditor: fitTexts,
+    RegionEditor: fitTexts,
     CombineRegionalPrompts: (node) => growInputs(node, "regional_prompts"),
     RegionalPreview: giveTextRoom,
     RegionalReport: giveTextRoom,

@@ -1,4 +1,4 @@
-// RegionalEditor's widget: the drawing, its canvas, its tools and its list, on one element of the page.
+// RegionEditor's widget: the drawing, its canvas, its tools and its list, on one element of the page.
 import { app } from "../../../../scripts/app.js";
 import { pauseHistory } from "../host.js";
 import { background, isLinked, upload } from "./background.js";
@@ -52,7 +52,7 @@ export function drawingWidget(node, name) {
     return { widget, ...SIZE };
 }
 
-/** @param {GraphNode} node a RegionalEditor, just made */
+/** @param {GraphNode} node a RegionEditor, just made */
 export function fitTexts(node) {
     for (const widget of node.widgets ?? []) {
         if (widget.name === "positive" || widget.name === "negative") {
