@@ -13,7 +13,7 @@ from ..samplers.prompts import Presence, RegionalPromptObject
 from ..samplers.providers import FollowingSampler, kind_of
 from . import inputs
 from .data import guidance
-from .shapes import _picture as first_picture
+from .shapes import first_picture
 
 log = logging.getLogger(__name__)
 

@@ -54,7 +54,7 @@ def _guidance_inputs() -> dict[str, inputs.Declaration]:
     }
 
 
-def _picture(image: object, owner: str) -> torch.Tensor:
+def first_picture(image: object, owner: str) -> torch.Tensor:
     """The first picture (H, W, C) of an IMAGE; TypeError or ValueError, naming `owner`, for anything else."""
     if not isinstance(image, torch.Tensor):
         raise TypeError(f"{owner}: image should be an IMAGE, {kind_of(image)} came; connect a LoadImage.")
@@ -152,7 +152,7 @@ class RegionalPromptsFromColorMask:
         cfg: float = 8.0,
     ) -> Result:
         owner = type(self).__name__
-        picture = _picture(image, owner)
+        picture = first_picture(image, owner)
         auto = colors.strip().lower() in ("", "auto")
         wanted = painted.distinct(picture, tolerance, owner) if auto else painted.parse(colors, owner)
         if not wanted:
@@ -219,7 +219,7 @@ class RegionalGrid:
         image: Any = None,
     ) -> Result:
         owner = type(self).__name__
-        picture = None if image is None else _picture(image, owner)
+        picture = None if image is None else first_picture(image, owner)
         masks = grid.masks(grid.cells(grid.parse(layout, owner), height, width, owner), height, width)
         regions = _regions(masks, prompts, model, clip, negative, cfg, "cell", owner)
         return _result(regions, masks, picture, None)

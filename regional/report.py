@@ -23,6 +23,7 @@ from .lockstep import check_samplings, shares_of
 from .regions import Region
 from .serving import Served, serve
 from .shares import Window
+from .stepwise import check_frames
 
 BASE = "the base"
 # Those that keep nothing from step to step and draw no noise, so that stepwise may start them anew at every step.
@@ -145,6 +146,7 @@ def describe(engine: str, job: Job) -> str:
         took, costs, notes = _lockstep(job, samplers, names, served)
         routed = {index for one in served for index in one.deltas}
     else:
+        check_frames(job)
         covered = [float(place.mean()) for place in _places(canvas.regions, canvas.size)]
         took, costs, notes, routed = *_stepwise(job, samplers, names), set()
 

@@ -24,15 +24,20 @@ from .shares import Window
 log = logging.getLogger(__name__)
 
 
-def run(job: Job) -> Latent:
-    """Sample the job's canvas; returns a LATENT without `noise_mask`."""
-    canvas, steps, options = job.canvas, job.steps, job.options
-    frames = sorted({len(region.mask) for region in canvas.regions} - {1})
+def check_frames(job: Job) -> None:
+    """ValueError if masks are for unlike numbers of frames."""
+    frames = sorted({len(region.mask) for region in job.canvas.regions} - {1})
     if len(frames) > 1:
         raise ValueError(
             f"{job.owner}: the stepwise engine expects one number of frames for all masks, {frames} came; give all as "
             "many, or choose the lockstep engine."
         )
+
+
+def run(job: Job) -> Latent:
+    """Sample the job's canvas; returns a LATENT without `noise_mask`."""
+    canvas, steps, options = job.canvas, job.steps, job.options
+    check_frames(job)
     places = [region.grown(canvas.size) for region in canvas.regions]
     outside = functools.cache(lambda active: _outside([canvas.regions[n] for n in active], canvas.size))
     everybody = tuple(range(len(canvas.regions)))

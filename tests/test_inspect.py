@@ -556,6 +556,8 @@ def test_a_video():
 
 def test_a_video_with_masks_of_unlike_counts_of_frames():
     assert report(sampler(0), frames(), samples=VIDEO) == report(sampler(0), samples=VIDEO)
+    stepwise = report(sampler(0), frames(), samples=VIDEO, engine="stepwise")
+    assert stepwise.startswith("This run would fail. RegionalReport: the stepwise engine expects one number of frames")
 
 
 FLUX = random_flux()
