@@ -77,7 +77,8 @@ def show(frontend, scene, *nodes):
 
 
 def test_step_region_and_canvas(frontend):
-    scene = regional_sampler(seed=next(SEEDS), slow=0.5, steps=STEPS, engine="lockstep")
+    # Slow enough for a page on a busy machine to draw the last steps while they last.
+    scene = regional_sampler(seed=next(SEEDS), slow=1.5, steps=STEPS, engine="lockstep")
     node = scene.only("RegionalSampler")
     show(frontend, scene, node)
     colours = {name: near(frontend, colour) for name, colour in COLOURS.items()}
