@@ -406,6 +406,9 @@ def serve_command(args: argparse.Namespace) -> int:
     options = ["--preview-method", "auto", *args.rest]
     with server(comfyui, HOST / "base", HOST / "serve.log", *options, port=args.port) as comfy:
         print(f"ComfyUI with this pack: {comfy.address} (log: {comfy.log}). Ctrl-C stops it.", flush=True)
+        print(
+            "Without a checkpoint: put RegionalTestingLoader in the loader's place; it knows 'orange spots on cream'."
+        )
         code = comfy.wait()
         print(f"ComfyUI ended by itself ({code}), with its log's last lines:\n{comfy.log_tail()}")
     return 1

@@ -242,6 +242,14 @@ def test_list(editor):
     editor.press("Escape", "Delete")
     assert [region["name"] for region in editor.regions] == ["Region 1", "Sea"]
 
+    for left in (["Region 1"], []):
+        editor.cards.last.locator("[data-icon=remove]").click()
+        assert [region["name"] for region in editor.regions] == left
+    editor.drag((0.2, 0.2), (0.5, 0.5))  # with nothing to select, a drag draws
+    assert len(editor.regions) == 1
+    editor.press("Control+z", "Control+z")
+    assert [region["name"] for region in editor.regions] == ["Region 1"]
+
 
 @pytest.mark.parametrize("scale", [0.5, 1.6])
 def test_at_other_zooms(editor, scale):

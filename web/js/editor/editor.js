@@ -94,7 +94,9 @@ class Editor {
         this.root.append(left, this.#list.root, this.#files);
 
         this.drawing.listen((isStep) => {
-            if (isStep === null) this.#view.use(this.drawing.regions.length ? "select" : "rect");
+            // With nothing to select, the next drag draws.
+            const bare = !this.drawing.regions.length && this.#view.tool === "select";
+            if (isStep === null || bare) this.#view.use(this.drawing.regions.length ? "select" : "rect");
             this.#showTools();
             this.#showBackground();
             if (isStep) this.#step();

@@ -56,8 +56,9 @@ export class List {
         const ids = new Set(regions.map(({ id }) => id));
         for (const [id, { card }] of this.#cards) {
             if (ids.has(id)) continue;
-            card.remove();
+            // First, as its button may have the focus: leaving the page it calls for another show.
             this.#cards.delete(id);
+            card.remove();
         }
         this.#empty.hidden = regions.length > 0;
         if (!this.#empty.isConnected) this.root.append(this.#empty);
