@@ -399,13 +399,15 @@ def plot(made: dict[tuple[str, bool], list[Cost]], size: Size, path: Path) -> No
 
     figure, axes = pyplot.subplots(1, 2, figsize=(9, 3.4), sharex=True)
     colours = dict(zip(KINDS, ("#d55e00", "#0072b2", "#009e73"), strict=True))
-    for axis, (title, of) in zip(
-        axes, (("Area computed per step", lambda c: c.area), ("Time", lambda c: c.ratio)), strict=True
-    ):
+    measures: dict[str, Callable[[Cost], float]] = {
+        "Pictures computed per step (plain KSampler = 2)": lambda one: one.area,
+        "Weight patch operations per step": lambda one: one.patches,
+    }
+    for axis, (title, of) in zip(axes, measures.items(), strict=True):
         for (kind, lora), line in made.items():
             name = f"{kind}{', a LoRA each' if lora else ''}"
             axis.plot(size.counts, [of(one) for one in line], "o--" if lora else "o-", color=colours[kind], label=name)
-        axis.set_title(f"{title} (one picture with plain KSampler = {2 if 'Area' in title else 1})", fontsize=9)
+        axis.set_title(title, fontsize=9)
         axis.set_xlabel("regions")
         axis.set_ylim(bottom=0)
         axis.grid(alpha=0.3)
