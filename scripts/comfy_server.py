@@ -122,7 +122,7 @@ class ComfyServer:
     def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.stop()
 
-    def start(self, timeout: float = 180.0) -> None:
+    def start(self, timeout: float = 300.0) -> None:
         """Starts the server and returns once it answers."""
         self.port = _free_port(self.port)
         custom_nodes = self.base / "custom_nodes"
@@ -155,7 +155,7 @@ class ComfyServer:
                 raise ServerError(f"ComfyUI ended while starting, with its log's last lines:\n{self.log_tail()}")
             # OSError covers a refused connection as well as a read that timed out
             with contextlib.suppress(OSError):
-                self.get("/system_stats", timeout=5)
+                self.get("/system_stats", timeout=30)
                 return
             if time.monotonic() > deadline:
                 raise ServerError(f"ComfyUI did not answer within {timeout:g} s:\n{self.log_tail()}")

@@ -282,6 +282,8 @@ def open_frontend(page: Page, server: ComfyServer, nodes2: bool) -> Frontend:
     page.on("console", note)
     page.on("pageerror", lambda error: frontend.said.append(f"uncaught: {error.stack or error}"))
     server.post("/settings", {"Comfy.VueNodes.Enabled": nodes2})
+    # A shared machine may stand still for half a minute; what never comes is found all the same.
+    page.set_default_timeout(120_000)
     page.goto(server.address)
     page.wait_for_function(
         "() => window.app?.vueAppReady && app.graph && app.extensionManager?.workflow.activeWorkflow?.changeTracker"
