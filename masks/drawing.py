@@ -15,7 +15,9 @@ from typing import Any
 
 import torch
 
+from . import raster
 from .overlay import Rgb, palette
+from .raster import Point
 
 VERSION = 1
 # So that no text, however made, holds up a server.
@@ -23,19 +25,43 @@ MAX_TEXT, MAX_REGIONS, MAX_POINTS = 2_000_000, 64, 10_000
 MAX_SIDE = 2048  # pixels of a mask; of a larger canvas it is a half, a third, ...
 
 _FIELDS = ("name", "color", "prompt", "weight", "start", "end", "denoise", "enabled", "shape")
-_SHAPES = {"rect": ("x", "y", "w", "h"), "ellipse": ("x", "y", "w", "h"), "freehand": ("points",)}
+_SHAPES = {
+    "rect": ("x", "y", "w", "h"),
+    "ellipse": ("x", "y", "w", "h"),
+    "freehand": ("points",),
+    "brush": ("strokes",),
+}
+_STROKE = ("points", "size", "erase")
 _FAR = 2.0  # how far from 0 a coordinate may lie: a shape may reach out of the canvas
 _ARC = 256  # corners of an ellipse: 0.1 pixels off at a radius of 1000
-_GRID = 64  # corners are rounded to this fraction of a pixel, so that an edge meant to lie on a pixel's does
-_LEVELS = 4096  # masks are rounded to this fraction: outside they are 0, inside they are 1
-_PIECES = 1 << 20  # at once, of edges cut at pixels
 
-Point = tuple[float, float]  # x, y
+
+@dataclass(frozen=True)
+class Polygon:
+    """A closed line through these points."""
+
+    points: tuple[Point, ...]
+    erase = False
+
+    def cover(self, height: int, width: int) -> torch.Tensor:
+        return raster.fill(self.points, height, width)
+
+
+@dataclass(frozen=True)
+class Stroke:
+    """A round brush drawn along these points; `size` is its diameter across and down. It paints, or it erases."""
+
+    points: tuple[Point, ...]
+    size: Point
+    erase: bool
+
+    def cover(self, height: int, width: int) -> torch.Tensor:
+        return raster.stroke(self.points, self.size, height, width)
 
 
 @dataclass(frozen=True)
 class Drawn:
-    """A region as it was drawn: `outline` is the closed polygon of its corners, from 0 to 1 across the canvas."""
+    """A region as it was drawn, its shape from 0 to 1 across the canvas, each part on the ones before it."""
 
     name: str
     color: Rgb
@@ -45,7 +71,7 @@ class Drawn:
     end: float
     denoise: float
     enabled: bool
-    outline: tuple[Point, ...]
+    shape: tuple[Polygon | Stroke, ...]
 
 
 def parse(text: str, owner: str) -> tuple[Drawn, ...]:
@@ -79,9 +105,10 @@ def parse(text: str, owner: str) -> tuple[Drawn, ...]:
         raise ValueError(f"{where} holds {len(found)} regions, at most {MAX_REGIONS} are read; use fewer.")
     colors = enumerate(palette(len(found)), 1)
     regions = tuple(_region(one, number, color, owner) for one, (number, color) in zip(found, colors, strict=True))
-    points = sum(len(one["shape"].get("points", ())) for one in found)
+    lines = [line for one in found for line in one["shape"].get("strokes", [one["shape"]])]
+    points = sum(len(line.get("points", ())) for line in lines)
     if points > MAX_POINTS:
-        raise ValueError(f"{where} holds {points} points, at most {MAX_POINTS} are read; use fewer freehand regions.")
+        raise ValueError(f"{where} holds {points} points, at most {MAX_POINTS} are read; draw fewer lines by hand.")
     return regions
 
 
@@ -95,9 +122,7 @@ def _region(saved: Any, number: int, color: Rgb, owner: str) -> Drawn:
         raise ValueError(f"{where}: color should be like #ff8800, {code[:40]!r} came.")
     if code:
         color = (int(code[1:3], 16) / 255, int(code[3:5], 16) / 255, int(code[5:7], 16) / 255)
-    enabled = saved.get("enabled", True)
-    if not isinstance(enabled, bool):
-        raise ValueError(f"{where}: enabled should be true or false, {_kind(enabled)} came.")
+    enabled = _flag(saved, "enabled", True, where)
     start, end = (
         _number(saved.get(field, default), field, where, 0, 1) for field, default in (("start", 0), ("end", 1))
     )
@@ -105,28 +130,50 @@ def _region(saved: Any, number: int, color: Rgb, owner: str) -> Drawn:
         raise ValueError(f"{where}: start {start:g} is not before end {end:g}, so the region would never paint.")
     weight, denoise = (_number(saved.get(field, 1), field, where, 0, 1) for field in ("weight", "denoise"))
     prompt = _text(saved, "prompt", "", where)
-    return Drawn(name, color, prompt, weight, start, end, denoise, enabled, _outline(saved.get("shape"), where))
+    return Drawn(name, color, prompt, weight, start, end, denoise, enabled, _shape(saved.get("shape"), where))
 
 
-def _outline(shape: Any, where: str) -> tuple[Point, ...]:
-    """The corners of a shape, in order; ValueError if it is none."""
+def _shape(shape: Any, where: str) -> tuple[Polygon | Stroke, ...]:
+    """What a shape is painted with; ValueError if it is none."""
     if not isinstance(shape, dict) or not isinstance(shape.get("type"), str) or shape["type"] not in _SHAPES:
         came = json.dumps(shape.get("type"))[:40] if isinstance(shape, dict) else _kind(shape)
         raise ValueError(f"{where}: shape should be of type {', '.join(_SHAPES)}, {came} came.")
     kind = shape["type"]
     _check_keys(shape, ("type", *_SHAPES[kind]), f"{where}, shape")
     if kind == "freehand":
-        points = shape.get("points")
-        if not isinstance(points, list) or not 3 <= len(points) <= MAX_POINTS:
-            came = f"{len(points)}" if isinstance(points, list) else _kind(points)
-            raise ValueError(f"{where}: shape.points should be a list of 3 to {MAX_POINTS} points [x, y], {came} came.")
-        return tuple(_point(point, f"shape.points[{index}]", where) for index, point in enumerate(points))
+        return (Polygon(_points(shape, "shape", 3, where)),)
+    if kind == "brush":
+        strokes = shape.get("strokes")
+        if not isinstance(strokes, list) or not 1 <= len(strokes) <= MAX_POINTS:
+            came = f"{len(strokes)}" if isinstance(strokes, list) else _kind(strokes)
+            raise ValueError(f"{where}: shape.strokes should be a list of 1 to {MAX_POINTS} strokes, {came} came.")
+        return tuple(_stroke(one, f"shape.strokes[{index}]", where) for index, one in enumerate(strokes))
     x, y = (_number(shape.get(field), f"shape.{field}", where, -_FAR, _FAR) for field in "xy")
     w, h = (_number(shape.get(field), f"shape.{field}", where, 0, 2 * _FAR) for field in "wh")
     if kind == "rect":
-        return (x, y), (x + w, y), (x + w, y + h), (x, y + h)
+        return (Polygon(((x, y), (x + w, y), (x + w, y + h), (x, y + h))),)
     angles = (2 * math.pi * step / _ARC for step in range(_ARC))
-    return tuple((x + w / 2 * (1 + math.cos(angle)), y + h / 2 * (1 + math.sin(angle))) for angle in angles)
+    return (Polygon(tuple((x + w / 2 * (1 + math.cos(angle)), y + h / 2 * (1 + math.sin(angle))) for angle in angles)),)
+
+
+def _stroke(stroke: Any, field: str, where: str) -> Stroke:
+    _check_keys(stroke, _STROKE, f"{where}, {field}")
+    points = _points(stroke, field, 1, where)
+    size = stroke.get("size")
+    if not isinstance(size, list) or len(size) != 2:
+        raise ValueError(f"{where}: {field}.size should be [across, down], {_kind(size)} came.")
+    across, down = (_number(one, f"{field}.size", where, 0, 2 * _FAR) for one in size)
+    return Stroke(points, (across, down), _flag(stroke, "erase", False, f"{where}, {field}"))
+
+
+def _points(holder: Mapping[str, Any], field: str, least: int, where: str) -> tuple[Point, ...]:
+    points = holder.get("points")
+    if not isinstance(points, list) or not least <= len(points) <= MAX_POINTS:
+        came = f"{len(points)}" if isinstance(points, list) else _kind(points)
+        raise ValueError(
+            f"{where}: {field}.points should be a list of {least} to {MAX_POINTS} points [x, y], {came} came."
+        )
+    return tuple(_point(point, f"{field}.points[{index}]", where) for index, point in enumerate(points))
 
 
 def _point(point: Any, field: str, where: str) -> Point:
@@ -147,6 +194,13 @@ def _text(saved: Mapping[str, Any], field: str, default: str, where: str) -> str
     value = saved.get(field, default)
     if not isinstance(value, str):
         raise ValueError(f"{where}: {field} should be a text, {_kind(value)} came.")
+    return value
+
+
+def _flag(saved: Mapping[str, Any], field: str, default: bool, where: str) -> bool:
+    value = saved.get(field, default)
+    if not isinstance(value, bool):
+        raise ValueError(f"{where}: {field} should be true or false, {_kind(value)} came.")
     return value
 
 
@@ -173,63 +227,7 @@ def masks(regions: tuple[Drawn, ...], height: int, width: int) -> torch.Tensor:
     """(N, height, width) float32 on the CPU, each region's share of each pixel, 0 to 1; N may be 0."""
     out = torch.zeros(len(regions), height, width)
     for mask, region in zip(out, regions, strict=True):
-        mask.copy_(fill(region.outline, height, width))
+        for part in region.shape:
+            cover = part.cover(height, width)
+            torch.minimum(mask, 1 - cover, out=mask) if part.erase else torch.maximum(mask, cover, out=mask)
     return out
-
-
-def fill(outline: tuple[Point, ...], height: int, width: int) -> torch.Tensor:
-    """How much of each pixel a closed polygon covers, (height, width) float32 on the CPU, from 0 to 1.
-
-    What it goes around at all is inside (nonzero winding), as a browser's canvas fills it. Each edge, cut at the
-    borders of pixels, gives to all that lies right of it in its row as much as it is high, signed by its direction: the
-    sum along a row is the area inside. This is how FreeType and font-rs draw letters. Only in pixels in which the
-    outline crosses itself may it be off.
-    """
-    corners = torch.tensor(outline, dtype=torch.float64) * torch.tensor([width, height], dtype=torch.float64)
-    corners = (corners * _GRID).round() / _GRID
-    edges = torch.cat([corners, corners.roll(-1, 0)], dim=1)  # x0, y0, x1, y1
-    edges = edges[edges[:, 1] != edges[:, 3]]  # a level edge bounds nothing
-    area = torch.zeros(height * (width + 1), dtype=torch.float64)
-    each = max(1, _PIECES // (2 * (height + width)))
-    for some in torch.split(edges, each):
-        _add(area, _cut(_cut(some, 1, height), 0, width), height, width)
-    covered = area.reshape(height, width + 1).cumsum(1)[:, :width].abs()
-    return ((covered * _LEVELS).round() / _LEVELS).clamp(0, 1).float()
-
-
-def _cut(edges: torch.Tensor, axis: int, limit: int) -> torch.Tensor:
-    """Lines (n, 4), cut at all whole coordinates from 0 to `limit` along x (axis 0) or y (axis 1)."""
-    start, end = edges[:, axis], edges[:, axis + 2]
-    low, high = torch.minimum(start, end), torch.maximum(start, end)
-    first = (low.floor() + 1).clamp(min=0)
-    cuts = ((high.ceil() - 1).clamp(max=limit) - first + 1).clamp(min=0).long()
-    line = torch.repeat_interleave(torch.arange(len(edges)), cuts + 1)
-    place = torch.arange(len(line)) - torch.repeat_interleave((cuts + 1).cumsum(0) - cuts - 1, cuts + 1)
-    span = (high - low).clamp(min=1e-300)[line]
-
-    def at(number: torch.Tensor) -> torch.Tensor:
-        """Points (m, 2) where the lines meet their cuts; the 0th is the lower end, the last the upper one."""
-        share = ((first[line] + number - 1 - low[line]) / span).clamp(0, 1)
-        share = torch.where(number == 0, 0.0, torch.where(number > cuts[line], 1.0, share))[:, None]
-        rises = (end >= start)[line, None]
-        a, b = edges[line, :2], edges[line, 2:]
-        lower, upper = torch.where(rises, a, b), torch.where(rises, b, a)
-        return lower * (1 - share) + upper * share
-
-    pieces = torch.cat([at(place), at(place + 1)], dim=1)
-    backwards = (end < start)[line, None]
-    return torch.where(backwards, pieces[:, [2, 3, 0, 1]], pieces)
-
-
-def _add(area: torch.Tensor, pieces: torch.Tensor, height: int, width: int) -> None:
-    """Add to `area` (height * (width + 1)), in place, what each piece (n, 4), none longer than a pixel, bounds."""
-    x, y = (pieces[:, 0] + pieces[:, 2]) / 2, (pieces[:, 1] + pieces[:, 3]) / 2
-    rise = pieces[:, 3] - pieces[:, 1]
-    here = (y > 0) & (y < height) & (x < width)
-    x, y, rise = x[here], y[here], rise[here]
-    column = x.floor().clamp(min=0)
-    # The piece's own pixel lies right of it in part, all further ones wholly. Left of the canvas there is no own one.
-    right = (1 - (x - column)).clamp(max=1) * rise
-    index = (y.floor() * (width + 1) + column).long()
-    area.index_add_(0, index, right)
-    area.index_add_(0, index + 1, rise - right)

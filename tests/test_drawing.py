@@ -2,11 +2,10 @@
 
 import json
 import math
-import time
 
 import pytest
 import torch
-from pack.masks import drawing
+from pack.masks import drawing, raster
 from pack.masks.overlay import palette
 
 SUB = 16  # sub-pixels along each side in the reference
@@ -43,6 +42,10 @@ def rect(x, y, w, h):
     return {"type": "rect", "x": x, "y": y, "w": w, "h": h}
 
 
+def brush(points, size, erase=False):
+    return {"type": "brush", "strokes": [{"points": points, "size": [size, size], "erase": erase}]}
+
+
 OUTLINES = {
     "triangle": [(0.1, 0.15), (0.9, 0.3), (0.4, 0.85)],
     "the other way round": [(0.4, 0.85), (0.9, 0.3), (0.1, 0.15)],
@@ -57,7 +60,7 @@ OUTLINES = {
 @pytest.mark.parametrize("outline", OUTLINES.values(), ids=OUTLINES)
 @pytest.mark.parametrize("size", [(11, 17), (16, 9), (1, 7), (7, 1)], ids=str)
 def test_polygons_against_the_reference(outline, size):
-    got, want = drawing.fill(tuple(outline), *size), naive(outline, *size)
+    got, want = raster.fill(tuple(outline), *size), naive(outline, *size)
     assert got.shape == size and got.dtype == torch.float32
     # The reference looks at 1/16 of a pixel along each side, and corners are rounded to 1/64.
     assert float((got - want).abs().max()) < 0.09
@@ -73,18 +76,18 @@ CROSSING = {
 
 @pytest.mark.parametrize("outline", CROSSING.values(), ids=CROSSING)
 def test_what_is_gone_around_at_all_is_inside(outline):
-    off = (drawing.fill(outline, 40, 40) - naive(outline, 40, 40)).abs()
+    off = (raster.fill(outline, 40, 40) - naive(outline, 40, 40)).abs()
     assert float(off.max()) < 0.6 and int((off > 0.09).sum()) <= 12  # in the few pixels of the crossings alone
 
 
 def test_twice_around_is_once():
     square = ((0.25, 0.25), (0.75, 0.25), (0.75, 0.75), (0.25, 0.75))
-    assert torch.equal(drawing.fill(square * 2, 40, 40), drawing.fill(square, 40, 40))
+    assert torch.equal(raster.fill(square * 2, 40, 40), raster.fill(square, 40, 40))
 
 
 def test_nothing_and_everything():
-    assert not drawing.fill(((0.2, 0.2), (0.8, 0.8), (0.2, 0.2)), 32, 32).any()  # there and back
-    assert not drawing.fill(((1.2, 0.2), (1.8, 0.8), (1.2, 0.9)), 32, 32).any()
+    assert not raster.fill(((0.2, 0.2), (0.8, 0.8), (0.2, 0.2)), 32, 32).any()  # there and back
+    assert not raster.fill(((1.2, 0.2), (1.8, 0.8), (1.2, 0.9)), 32, 32).any()
     assert torch.equal(masks(rect(0, 0, 1, 1))[0], torch.ones(64, 96))
     assert torch.equal(masks(rect(-2, -2, 4, 4))[0], torch.ones(64, 96))
     assert not masks(rect(0.2, 0.2, 0, 0.5)).any()
@@ -116,6 +119,63 @@ def test_ellipses():
     assert float(got.mean()) == pytest.approx(math.pi * 0.3 * 0.25, rel=1e-3)
 
 
+STROKES = {
+    "a line": [(0.2, 0.3), (0.8, 0.6)],
+    "a dot": [(0.5, 0.5)],
+    "a corner": [(0.2, 0.7), (0.5, 0.2), (0.8, 0.8)],
+    "a hairpin": [(0.2, 0.5), (0.8, 0.5), (0.2, 0.5), (0.2, 0.8)],
+    "there and back": [(0.2, 0.2), (0.8, 0.8), (0.2, 0.2)],
+    "a ring": [(0.5 + 0.3 * math.cos(k / 8), 0.5 + 0.3 * math.sin(k / 8)) for k in range(60)],
+    "clockwise": [(0.5 + 0.3 * math.cos(k / 8), 0.5 - 0.3 * math.sin(k / 8)) for k in range(60)],
+    "a curl narrower than the brush": [(0.5 + 0.02 * math.cos(k), 0.5 + 0.02 * math.sin(k)) for k in range(12)],
+    "out of the canvas": [(-0.2, 0.5), (0.3, -0.2), (1.3, 1.2)],
+    "the same point twice": [(0.3, 0.3), (0.3, 0.3), (0.6, 0.3), (0.6, 0.3)],
+}
+
+
+@pytest.mark.parametrize("points", STROKES.values(), ids=STROKES)
+@pytest.mark.parametrize("pen", [(0.1, 0.1), (0.25, 0.1), (0.02, 0.3)], ids=str)
+def test_strokes_against_the_distance_from_their_line(points, pen):
+    height, width = 150, 200
+    got = raster.stroke(tuple(points), pen, height, width)
+    y, x = torch.meshgrid((torch.arange(height) + 0.5) / height, (torch.arange(width) + 0.5) / width, indexing="ij")
+    place = torch.stack([x / pen[0], y / pen[1]], dim=-1).double() * 2
+    path = torch.tensor(points, dtype=torch.float64) / torch.tensor(pen) * 2
+    away = torch.full((height, width), torch.inf, dtype=torch.float64)
+    for a, b in zip([path[0], *path], path, strict=False):
+        along = ((place - a) @ (b - a) / (b - a).square().sum().clamp(min=1e-12)).clamp(0, 1)
+        away = torch.minimum(away, (place - a - along[..., None] * (b - a)).norm(dim=-1))
+    pixel = 1.5 / min(pen[0] * width, pen[1] * height) * 2  # what a pixel's diagonal may be, in radii
+    assert (got[away < 1 - pixel] == 1).all() and (got[away > 1 + pixel] == 0).all()
+    assert (got > 0.01).any() and got.max() <= 1
+
+
+def test_a_stroke_covers_its_area():
+    """Of a line with round ends, whose pixels at the border are shared."""
+    (got,) = masks(brush([(0.3, 0.37), (0.7, 0.61)], 0.1), size=(200, 200))
+    assert float(got.mean()) == pytest.approx(math.hypot(0.4, 0.24) * 0.1 + math.pi * 0.05**2, rel=2e-3)
+
+
+def test_strokes_add_and_erase_in_their_order():
+    line, across = [(0.2, 0.5), (0.8, 0.5)], [(0.5, 0.2), (0.5, 0.8)]
+    added, erased, again = masks(
+        *(
+            {"type": "brush", "strokes": [stroke for one in strokes for stroke in one["strokes"]]}
+            for strokes in (
+                [brush(line, 0.2), brush(across, 0.2)],
+                [brush(line, 0.2), brush(across, 0.2, erase=True)],
+                [brush(line, 0.2), brush(across, 0.2, erase=True), brush(across, 0.1)],
+            )
+        ),
+        size=(100, 100),
+    )
+    middle, left, top = (50, 50), (50, 25), (25, 50)
+    assert [float(added[at]) for at in (middle, left, top)] == [1, 1, 1]
+    assert [float(erased[at]) for at in (middle, left, top)] == [0, 1, 0]
+    assert [float(again[at]) for at in (middle, left, top)] == [1, 1, 1]
+    assert not masks(brush(line, 0.2, erase=True)).any() and not masks(brush(line, 0)).any()
+
+
 def test_a_shape_keeps_its_share_whatever_the_canvas():
     shapes = [rect(0.2, 0.3, 0.4, 0.25), {"type": "freehand", "points": [[0.1, 0.1], [0.9, 0.2], [0.3, 0.8]]}]
     for size in [(64, 64), (512, 768), (1024, 128)]:
@@ -127,11 +187,10 @@ def test_large_canvases_have_smaller_masks():
     assert {size: drawing.mask_size(*size) for size in sizes} == sizes
 
 
-def test_the_largest_drawing_takes_seconds():
-    points = [[(k * 0.618034) % 1, (k * 0.381966 * 1.7) % 1] for k in range(drawing.MAX_POINTS)]
-    begin = time.perf_counter()
-    masks({"type": "freehand", "points": points}, size=(2048, 2048))
-    assert time.perf_counter() - begin < 60
+def test_the_largest_drawing():
+    points = [((k * 0.618034) % 1, (k * 0.381966 * 1.7) % 1) for k in range(drawing.MAX_POINTS)]
+    line, strokes = {"type": "freehand", "points": points}, brush(points, 0.5)
+    assert [0 < float(mask.mean()) <= 1 for shape in (line, strokes) for mask in masks(shape, size=(256, 256))] == [1, 1]
 
 
 # The JSON
@@ -145,7 +204,7 @@ def test_fields_and_their_defaults():
     assert (first.denoise, first.enabled) == (0.25, False) and first.color == pytest.approx((1, 0x80 / 255, 0))
     assert (second.name, second.prompt, second.weight, second.start, second.end) == ("Region 2", "", 1, 0, 1)
     assert (second.denoise, second.enabled, second.color) == (1, True, palette(2)[1])
-    assert first.outline == ((0.25, 0.25), (0.75, 0.25), (0.75, 0.75), (0.25, 0.75))
+    assert first.shape == (drawing.Polygon(((0.25, 0.25), (0.75, 0.25), (0.75, 0.75), (0.25, 0.75))),)
 
 
 def test_what_only_the_editor_needs_is_let_through():
@@ -183,9 +242,12 @@ BROKEN = {
     "never": (drawn(region(start=0.5, end=0.5)), "start 0.5 is not before end 0.5"),
     "a denoise": (drawn(region(denoise=float("inf"))), "denoise should be from 0 to 1, inf came"),
     "enabled": (drawn(region(enabled=1)), "enabled should be true or false, a number came"),
-    "no shape": (drawn({"name": "Sky"}), r"region 1 \(Sky\): shape should be of type rect, ellipse, freehand, nothing"),
-    "an unknown shape": (drawn({"shape": {"type": "blob"}}), 'freehand, "blob" came'),
-    "a list as its type": (drawn({"shape": {"type": []}}), r"freehand, \[\] came"),
+    "no shape": (
+        drawn({"name": "Sky"}),
+        r"region 1 \(Sky\): shape should be of type rect, ellipse, freehand, brush, nothing",
+    ),
+    "an unknown shape": (drawn({"shape": {"type": "blob"}}), 'brush, "blob" came'),
+    "a list as its type": (drawn({"shape": {"type": []}}), r"brush, \[\] came"),
     "a part too many": (drawn({"shape": {**rect(0, 0, 1, 1), "r": 1}}), "shape has 'r'"),
     "no side": (drawn({"shape": {"type": "rect", "x": 0, "y": 0, "w": 1}}), r"shape.h should be a number from 0 to 4"),
     "a side": (drawn({"shape": rect(0, 0, -0.1, 1)}), "shape.w should be from 0 to 4, -0.1 came"),
@@ -193,6 +255,19 @@ BROKEN = {
     "no points": (drawn({"shape": {"type": "freehand"}}), "shape.points should be a list of 3 to 10000"),
     "two points": (drawn({"shape": {**FREEHAND, "points": [[0, 0], [1, 1]]}}), r"points \[x, y\], 2 came"),
     "half a point": (drawn({"shape": {**FREEHAND, "points": [[0, 0], [1], [1, 1]]}}), r"shape.points\[1\] should be"),
+    "no strokes": (drawn({"shape": {"type": "brush", "strokes": []}}), "shape.strokes should be a list of 1 to 10000"),
+    "a stroke": (drawn({"shape": {"type": "brush", "strokes": [3]}}), r"shape.strokes\[0\] should be an object"),
+    "an empty stroke": (drawn({"shape": brush([], 0.1)}), r"shape.strokes\[0\].points should be a list of 1 to"),
+    "a size": (
+        drawn({"shape": {"type": "brush", "strokes": [{"points": [[0, 0]], "size": 0.1}]}}),
+        r"shape.strokes\[0\].size should be \[across, down\], a number came",
+    ),
+    "a wide brush": (drawn({"shape": brush([[0, 0]], 5)}), r"shape.strokes\[0\].size should be from 0 to 4, 5 came"),
+    "an eraser": (drawn({"shape": brush([[0, 0]], 1, "no")}), "erase should be true or false, a text came"),
+    "too many points in strokes": (
+        drawn({"shape": {"type": "brush", "strokes": brush([[0, 0]] * 6000, 0.1)["strokes"] * 2}}),
+        "12000 points, at most 10000",
+    ),
     "a far point": (drawn({"shape": {**FREEHAND, "points": [[0, 0], [1, 9], [1, 1]]}}), r"shape.points\[1\] should be"),
 }
 
