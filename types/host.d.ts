@@ -11,7 +11,7 @@ type LGraphNode = Parameters<NonNullable<ComfyExtension["nodeCreated"]>>[0];
 
 /** A node of the graph. */
 type GraphNode = LGraphNode & {
-    constructor: { nodeData?: { category?: string } };
+    constructor: { nodeData?: { python_module?: string } };
     onAfterGraphConfigured?: () => void;
     onExecuted?: (output: any) => void;
 };

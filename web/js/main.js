@@ -4,9 +4,9 @@ import { WIDGET, drawingWidget, fitTexts } from "./editor/editor.js";
 import { growInputs } from "./growing_inputs.js";
 import { moveSecondSeed } from "./second_seed.js";
 import { giveTextRoom } from "./text_room.js";
+import { learn, say } from "./words.js";
 
 const NAME = "regional-sampling";
-const CATEGORY = "regional sampling";
 
 /**
  * What is done to a new node, by its class id.
@@ -23,28 +23,39 @@ const CREATED = {
 /** The folder in custom_nodes that this was served from. */
 const FOLDER = decodeURIComponent(new URL(import.meta.url).pathname.split("/").at(-3) ?? "");
 
-/** @type {ComfyExtension} */
+// The host waits for both, and after the second, which follows a change of language, makes all nodes anew.
+const learnWords = async () => {
+    const language = app.extensionManager.setting.get("Comfy.Locale");
+    await learn(String(language), () => app.api.getCustomNodesI18n());
+};
+const inLanguage = { init: learnWords, refreshComboInNodes: learnWords };
+
 const extension = {
     name: NAME,
-    folder: FOLDER,
+    folders: [FOLDER],
+    ...inLanguage,
     getCustomWidgets: () => ({ [WIDGET]: drawingWidget }),
     nodeCreated(/** @type {GraphNode} */ node) {
         // Another pack may have the same class id; it has its own idea of what its nodes do.
-        if (node.constructor.nodeData?.category?.split("/")[0] === CATEGORY) {
-            CREATED[node.comfyClass ?? ""]?.(node);
-        }
+        const from = node.constructor.nodeData?.python_module;
+        if (extension.folders.some((folder) => from === `custom_nodes.${folder}`)) CREATED[node.comfyClass ?? ""]?.(node);
     },
 };
 
-const other = app.extensions.find(({ name }) => name === NAME);
+const other = /** @type {typeof extension | undefined} */ (app.extensions.find(({ name }) => name === NAME));
 if (other) {
+    other.folders.push(FOLDER); // the nodes may be this copy's
     app.registerExtension({
         name: `${NAME}, copy in ${FOLDER}`,
+        ...inLanguage,
         setup() {
             app.extensionManager.toast.add({
                 severity: "warn",
-                summary: "Regional Sampling is installed twice",
-                detail: `In custom_nodes/${FOLDER} and custom_nodes/${other.folder}. Remove one and restart ComfyUI.`,
+                summary: say("Regional Sampling is installed twice"),
+                detail: say("In {one} and {other}. Remove one and restart ComfyUI.", {
+                    one: `custom_nodes/${FOLDER}`,
+                    other: `custom_nodes/${other.folders[0]}`,
+                }),
             });
         },
     });

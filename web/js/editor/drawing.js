@@ -1,4 +1,5 @@
 // A drawing: its regions as JSON, the steps that can be undone, and what is selected. Knows nothing of the page.
+import { say } from "../words.js";
 import { bounds, fit, mirror, move } from "./shapes.js";
 
 /**
@@ -47,19 +48,20 @@ export function parse(json) {
     try {
         saved = JSON.parse(json);
     } catch {
-        throw new Error("The drawing is not JSON.");
+        throw new Error(say("The drawing is not JSON."));
     }
-    if (!isObject(saved)) throw new Error("The drawing is not an object.");
+    if (!isObject(saved)) throw new Error(say("The drawing is not an object."));
     if (saved.version !== VERSION) {
-        throw new Error(`The drawing has version ${JSON.stringify(saved.version)}, this pack has ${VERSION}.`);
+        const values = { version: JSON.stringify(saved.version) ?? "undefined", own: VERSION };
+        throw new Error(say("The drawing has version {version}, this pack has {own}.", values));
     }
-    if (!Array.isArray(saved.regions)) throw new Error("The drawing has no list of regions.");
+    if (!Array.isArray(saved.regions)) throw new Error(say("The drawing has no list of regions."));
     const regions = saved.regions.map((one, index) => {
         const shape = isObject(one) ? readShape(one.shape) : null;
-        if (!shape) throw new Error(`Region ${index + 1} of the drawing has no shape.`);
+        if (!shape) throw new Error(say("Region {count} of the drawing has no shape.", { count: index + 1 }));
         return {
             id: ++lastId,
-            name: text(one.name, `Region ${index + 1}`),
+            name: text(one.name, nameOf(index + 1)),
             color: /^#[0-9a-f]{6}$/i.test(one.color) ? one.color : color(index),
             prompt: text(one.prompt, ""),
             weight: number(one.weight, 1),
@@ -102,6 +104,9 @@ export function stringify({ regions, background }) {
     });
     return JSON.stringify({ version: VERSION, regions: saved, ...(background && { background }) });
 }
+
+/** @param {number} count */
+const nameOf = (count) => say("Region {count}", { count });
 
 /** @param {number} index */
 const color = (index) => PALETTE[index % PALETTE.length] ?? "#bbbbbb";
@@ -307,10 +312,10 @@ export class Drawing {
         const names = new Set(this.regions.map(({ name }) => name));
         const colors = new Set(this.regions.map((region) => region.color));
         let count = this.regions.length + 1;
-        while (names.has(`Region ${count}`)) count++;
+        while (names.has(nameOf(count))) count++;
         const free = PALETTE.find((one) => !colors.has(one)) ?? color(this.regions.length);
         const rest = { prompt: "", weight: 1, start: 0, end: 1, denoise: 1, enabled: true, shape };
-        return { id: ++lastId, name: `Region ${count}`, color: free, ...rest };
+        return { id: ++lastId, name: nameOf(count), color: free, ...rest };
     }
 
     /** @param {Shape} shape */

@@ -1,6 +1,7 @@
 // RegionEditor's widget: the drawing, its canvas, its tools and its list, on one element of the page.
 import { app } from "../../../../scripts/app.js";
 import { pauseHistory } from "../host.js";
+import { say } from "../words.js";
 import { background, isLinked, upload } from "./background.js";
 import { Drawing, choose, parse, stringify } from "./drawing.js";
 import { List } from "./list.js";
@@ -14,12 +15,12 @@ const SIZE = { minWidth: 820, minHeight: 880 }; // of a new node
 const MIN_HEIGHT = 400;
 const TEXT_HEIGHT = 72; // of the base's prompts on the classic canvas, where all of a node's room is shared out else
 
-/** @type {[Tool, string][]} */
-const TOOLS = [
-    ["select", "Select, move and resize (V)"],
-    ["rect", "Draw a rectangle (R)"],
-    ["ellipse", "Draw an ellipse (E)"],
-    ["freehand", "Draw freehand (F)"],
+/** @type {() => [Tool, string][]} */
+const TOOLS = () => [
+    ["select", say("Select, move and resize (V)")],
+    ["rect", say("Draw a rectangle (R)")],
+    ["ellipse", say("Draw an ellipse (E)")],
+    ["freehand", say("Draw freehand (F)")],
 ];
 /** @type {Record<string, Tool>} */
 const TOOL_KEYS = { v: "select", r: "rect", e: "ellipse", f: "freehand" };
@@ -71,7 +72,7 @@ class Editor {
     #list = new List(this.drawing, () => this.#view.size);
     // Has the keyboard. The host leaves keys alone that are pressed in an input: Delete is not for the node here, and
     // Ctrl+Z not for the graph.
-    #keys = element("input", { className: "keys", type: "text", readOnly: true, ariaLabel: "Regions" });
+    #keys = element("input", { className: "keys", type: "text", readOnly: true, ariaLabel: say("Regions") });
     #message = element("div", { className: "message", hidden: true });
     #files = element("input", { type: "file", accept: "image/*", hidden: true });
     /** @type {Map<string, HTMLButtonElement>} */
@@ -157,22 +158,22 @@ class Editor {
         const ofRegion = (/** @type {(id: number) => void} */ action) => () => {
             if (this.drawing.selected !== null) action(this.drawing.selected);
         };
-        for (const [tool, title] of TOOLS) add(tool, title, () => this.#view.use(tool));
+        for (const [tool, title] of TOOLS()) add(tool, title, () => this.#view.use(tool));
         gap();
-        add("undo", "Undo (Ctrl+Z)", () => this.drawing.undo());
-        add("redo", "Redo (Ctrl+Y)", () => this.drawing.redo());
+        add("undo", say("Undo (Ctrl+Z)"), () => this.drawing.undo());
+        add("redo", say("Redo (Ctrl+Y)"), () => this.drawing.redo());
         gap();
-        add("duplicate", "Duplicate (Ctrl+D)", ofRegion((id) => this.drawing.duplicate(id)));
-        add("mirrorX", "Mirror left and right (H)", ofRegion((id) => this.drawing.mirror(id, "x")));
-        add("mirrorY", "Mirror top and bottom (Shift+H)", ofRegion((id) => this.drawing.mirror(id, "y")));
-        add("remove", "Remove (Delete)", ofRegion((id) => this.drawing.remove(id)));
+        add("duplicate", say("Duplicate (Ctrl+D)"), ofRegion((id) => this.drawing.duplicate(id)));
+        add("mirrorX", say("Mirror left and right (H)"), ofRegion((id) => this.drawing.mirror(id, "x")));
+        add("mirrorY", say("Mirror top and bottom (Shift+H)"), ofRegion((id) => this.drawing.mirror(id, "y")));
+        add("remove", say("Remove (Delete)"), ofRegion((id) => this.drawing.remove(id)));
         gap();
-        add("snap", "Snap to edges and the grid (Alt turns it off while dragging)", () => {
+        add("snap", say("Snap to edges and the grid (Alt turns it off while dragging)"), () => {
             this.#view.snaps = !this.#view.snaps;
             this.#showTools();
         });
-        add("picture", "Choose a background picture, or drop one on the canvas", () => this.#files.click());
-        add("pictureOff", "Take the background picture away", () => this.drawing.change({ background: null }));
+        add("picture", say("Choose a background picture, or drop one on the canvas"), () => this.#files.click());
+        add("pictureOff", say("Take the background picture away"), () => this.drawing.change({ background: null }));
         return bar;
     }
 
@@ -184,7 +185,7 @@ class Editor {
             const made = this.#buttons.get(name);
             if (made) made.disabled = !isOn;
         };
-        for (const [tool] of TOOLS) press(tool, this.#view.tool === tool);
+        for (const [tool] of TOOLS()) press(tool, this.#view.tool === tool);
         press("snap", this.#view.snaps);
         enable("undo", drawing.canUndo);
         enable("redo", drawing.canRedo);
@@ -193,12 +194,13 @@ class Editor {
         const { reason } = drawing.unread;
         this.#message.hidden = !reason;
         if (reason && this.#message.dataset.reason !== reason) {
-            const clear = element("button", { type: "button", textContent: "Clear the drawing" });
+            const clear = element("button", { type: "button", textContent: say("Clear the drawing") });
             clear.addEventListener("click", () => {
                 drawing.json = "";
                 this.#step();
             });
-            this.#message.replaceChildren(element("p", { textContent: `${reason} It is kept as it is.` }), clear);
+            const textContent = `${reason} ${say("It is kept as it is.")}`;
+            this.#message.replaceChildren(element("p", { textContent }), clear);
         }
         this.#message.dataset.reason = reason;
     }
@@ -289,15 +291,18 @@ class Editor {
     async #take(file) {
         try {
             this.drawing.change({ background: await upload(file) });
-            if (isLinked(this.#node)) this.#tell("info", "The linked picture is shown instead of the dropped one.");
+            if (isLinked(this.#node)) {
+                this.#tell("info", say("The linked picture is shown instead of the dropped one."));
+            }
         } catch (error) {
-            this.#tell("error", `${file.name} was not taken: ${error instanceof Error ? error.message : error}`);
+            const reason = error instanceof Error ? error.message : String(error);
+            this.#tell("error", say("{file} was not taken: {reason}", { file: file.name, reason }));
         }
     }
 
     /** @param {"info" | "error"} severity @param {string} detail */
     #tell(severity, detail) {
-        app.extensionManager.toast.add({ severity, summary: "Regional Editor", detail, life: 6000 });
+        app.extensionManager.toast.add({ severity, summary: say("Regional Editor"), detail, life: 6000 });
     }
 
     #showBackground() {

@@ -1,4 +1,5 @@
 // The list beside the canvas: a card for each region, with all that is not drawn.
+import { say } from "../words.js";
 import { bounds, clamp } from "./shapes.js";
 import { element, button } from "./page.js";
 
@@ -10,19 +11,19 @@ import { element, button } from "./page.js";
  * @typedef {{ card: HTMLElement, show: (region: Region, number: number) => void, prompt: HTMLTextAreaElement }} Card
  */
 
-/** @type {[("weight" | "start" | "end" | "denoise"), string][]} */
-const SHARES = [
-    ["weight", "How much the region counts against what is under it: 1 all, 0 nothing"],
-    ["start", "Where in the sampling progress (0 to 1) the region begins"],
-    ["end", "Where in the sampling progress (0 to 1) the region ends"],
-    ["denoise", "For image to image: how much of the picture the region repaints"],
+/** @type {() => ["weight" | "start" | "end" | "denoise", string, string][]} */
+const SHARES = () => [
+    ["weight", say("weight"), say("How much the region counts against what is under it: 1 all, 0 nothing")],
+    ["start", say("start"), say("Where in the sampling progress (0 to 1) the region begins")],
+    ["end", say("end"), say("Where in the sampling progress (0 to 1) the region ends")],
+    ["denoise", say("denoise"), say("For image to image: how much of the picture the region repaints")],
 ];
-/** @type {["x" | "y" | "w" | "h", keyof Size, string][]} */
-const PLACES = [
-    ["x", "width", "Left edge in pixels"],
-    ["y", "height", "Upper edge in pixels"],
-    ["w", "width", "Width in pixels"],
-    ["h", "height", "Height in pixels"],
+/** @type {() => ["x" | "y" | "w" | "h", keyof Size, string][]} */
+const PLACES = () => [
+    ["x", "width", say("Left edge in pixels")],
+    ["y", "height", say("Upper edge in pixels")],
+    ["w", "width", say("Width in pixels")],
+    ["h", "height", say("Height in pixels")],
 ];
 
 export class List {
@@ -31,7 +32,7 @@ export class List {
     #size;
     /** @type {Map<number, Card>} */
     #cards = new Map();
-    #empty = element("p", { className: "regional-editor-empty", textContent: "No regions yet." });
+    #empty = element("p", { className: "regional-editor-empty", textContent: say("No regions yet.") });
 
     /**
      * @param {Drawing} drawing
@@ -89,21 +90,21 @@ export class List {
         const set = (/** @type {Partial<Fields>} */ fields, /** @type {string | null} */ merging = null) =>
             drawing.set(id, fields, merging);
 
-        const grip = element("span", { className: "grip", title: "Drag to change the order" });
+        const grip = element("span", { className: "grip", title: say("Drag to change the order") });
         const number = element("span", { className: "number" });
-        const color = element("input", { type: "color", title: "Colour" });
+        const color = element("input", { type: "color", title: say("Colour") });
         color.addEventListener("input", () => set({ color: color.value }, `color ${id}`));
-        const name = element("input", { type: "text", className: "name", title: "Name", spellcheck: false });
+        const name = element("input", { type: "text", className: "name", title: say("Name"), spellcheck: false });
         name.addEventListener("input", () => set({ name: name.value }, `name ${id}`));
         const eye = button("eye", "", () => {
             const region = drawing.regions.find((one) => one.id === id);
             if (region) set({ enabled: !region.enabled });
         });
-        const remove = button("remove", "Remove the region (Delete)", () => drawing.remove(id));
-        const prompt = element("textarea", { rows: 2, placeholder: "Prompt: what this region shows" });
+        const remove = button("remove", say("Remove the region (Delete)"), () => drawing.remove(id));
+        const prompt = element("textarea", { rows: 2, placeholder: say("Prompt: what this region shows") });
         prompt.addEventListener("input", () => set({ prompt: prompt.value }, `prompt ${id}`));
 
-        const shares = SHARES.map(([field, title]) => {
+        const shares = SHARES().map(([field, label, title]) => {
             const input = numeric(title, 0.05, (value) => {
                 const fields = { [field]: clamp(value, 0, 1) };
                 const region = drawing.regions.find((one) => one.id === id);
@@ -111,9 +112,9 @@ export class List {
                 if (region && { ...region, ...fields }.start < { ...region, ...fields }.end) set(fields);
             });
             Object.assign(input, { min: "0", max: "1" });
-            return { field, input };
+            return { field, label, input };
         });
-        const places = PLACES.map(([field, side, title]) => {
+        const places = PLACES().map(([field, side, title]) => {
             const input = numeric(title, 1, (value) => {
                 const region = drawing.regions.find((one) => one.id === id);
                 if (!region) return;
@@ -123,14 +124,14 @@ export class List {
                 const to = { x: 1 - box.w, y: 1 - box.h, w: 1 - box.x, h: 1 - box.y }[field];
                 drawing.place(id, { [field]: clamp(share, field === "w" || field === "h" ? least : 0, Math.max(to, 0)) });
             });
-            return { field, side, input };
+            return { field, label: field, side, input };
         });
 
         const fields = element("div", { className: "fields" });
-        for (const { field, input } of [...places, ...shares]) {
-            const label = element("label", { title: input.title });
-            label.append(element("span", { textContent: field }), input);
-            fields.append(label);
+        for (const { label, input } of [...places, ...shares]) {
+            const labelled = element("label", { title: input.title });
+            labelled.append(element("span", { textContent: label }), input);
+            fields.append(labelled);
         }
         const head = element("div", { className: "head" });
         head.append(grip, number, color, name, eye, remove);
@@ -150,7 +151,7 @@ export class List {
             put(color, region.color);
             put(name, region.name);
             put(prompt, region.prompt);
-            const words = region.enabled ? "Leave the region out" : "Use the region again";
+            const words = region.enabled ? say("Leave the region out") : say("Use the region again");
             Object.assign(eye, { title: words, ariaLabel: words });
             card.classList.toggle("off", !region.enabled);
             card.style.setProperty("--color", region.color);

@@ -1,4 +1,5 @@
 // The canvas on which regions are drawn: what it shows, and what the mouse does there.
+import { say } from "../words.js";
 import {
     HANDLES,
     between,
@@ -535,8 +536,8 @@ export class View {
         context.textAlign = "center";
         context.fillStyle = "rgb(255 255 255 / 0.6)";
         const [x, y] = [frame.x + frame.w / 2, frame.y + frame.h / 2];
-        context.fillText("Drag here to draw a region", x, y - LINE / 2, frame.w);
-        context.fillText("or drop a picture to draw over", x, y + LINE / 2, frame.w);
+        context.fillText(say("Drag here to draw a region"), x, y - LINE / 2, frame.w);
+        context.fillText(say("or drop a picture to draw over"), x, y + LINE / 2, frame.w);
         context.textAlign = "start";
     }
 }
