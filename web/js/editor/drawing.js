@@ -80,6 +80,12 @@ export function parse(json) {
     return { regions, background };
 }
 
+/** @param {unknown} value @returns {value is [number, number]} */
+const isPair = (value) => Array.isArray(value) && value.length === 2 && value.every((one) => Number.isFinite(one));
+
+/** @param {unknown} points @param {number} least */
+const isLine = (points, least) => Array.isArray(points) && points.length >= least && points.every(isPair);
+
 /**
  * @param {unknown} shape
  * @returns {Shape | null}
@@ -87,10 +93,14 @@ export function parse(json) {
 function readShape(shape) {
     if (!isObject(shape)) return null;
     if (shape.type === "freehand") {
-        const isPoint = (/** @type {unknown} */ point) =>
-            Array.isArray(point) && point.length === 2 && point.every((value) => Number.isFinite(value));
-        const isFine = Array.isArray(shape.points) && shape.points.length >= 3 && shape.points.every(isPoint);
-        return isFine ? { type: "freehand", points: shape.points } : null;
+        return isLine(shape.points, 3) ? { type: "freehand", points: shape.points } : null;
+    }
+    if (shape.type === "brush") {
+        const strokes = Array.isArray(shape.strokes) ? shape.strokes : [];
+        const isStroke = (/** @type {unknown} */ one) => isObject(one) && isLine(one.points, 1) && isPair(one.size);
+        if (!strokes.length || !strokes.every(isStroke)) return null;
+        const read = strokes.map(({ points, size, erase }) => ({ points, size, erase: erase === true }));
+        return { type: "brush", strokes: read };
     }
     const { type, x, y, w, h } = shape;
     if (type !== "rect" && type !== "ellipse") return null;
@@ -325,6 +335,17 @@ export class Drawing {
         const region = this.make(shape);
         this.change({ regions: [...this.regions, region] });
         this.select(region.id);
+    }
+
+    /** Adds a stroke to a painted region. @param {number} id @param {import("./shapes.js").Stroke} stroke */
+    paint(id, stroke) {
+        const region = this.regions.find((one) => one.id === id);
+        if (region?.shape.type !== "brush") return;
+        this.set(id, { shape: { ...region.shape, strokes: [...region.shape.strokes, stroke] } });
+    }
+
+    clear() {
+        this.change({ regions: [] });
     }
 
     /** @param {number} id */

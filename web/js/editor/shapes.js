@@ -6,7 +6,9 @@
  * @typedef {[number, number]} Point x, y
  * @typedef {({ type: "rect" } & Box) | ({ type: "ellipse" } & Box)} BoxShape
  * @typedef {{ type: "freehand", points: Point[] }} Freehand a closed polygon
- * @typedef {BoxShape | Freehand} Shape
+ * @typedef {{ points: Point[], size: Point, erase: boolean }} Stroke of a round brush: its diameter across and down
+ * @typedef {{ type: "brush", strokes: Stroke[] }} Brush each stroke paints or erases, one after the other
+ * @typedef {BoxShape | Freehand | Brush} Shape
  * @typedef {{ x: number | null, y: number | null }} Guides what an edge has snapped to
  */
 
@@ -22,14 +24,44 @@ export const clamp = (value, low, high) => Math.min(Math.max(value, low), high);
 
 /**
  * @param {Shape} shape
- * @returns {Box}
+ * @returns {Box} what is erased of a painted shape counts as long as it was painted
  */
 export function bounds(shape) {
-    if (shape.type !== "freehand") return { x: shape.x, y: shape.y, w: shape.w, h: shape.h };
-    const xs = shape.points.map(([x]) => x);
-    const ys = shape.points.map(([, y]) => y);
-    const [x, y] = [Math.min(...xs), Math.min(...ys)];
-    return { x, y, w: Math.max(...xs) - x, h: Math.max(...ys) - y };
+    if (shape.type === "rect" || shape.type === "ellipse") return { x: shape.x, y: shape.y, w: shape.w, h: shape.h };
+    const painted = shape.type === "brush" ? shape.strokes.filter(({ erase }) => !erase) : [{ ...shape, size: [0, 0] }];
+    const along = (/** @type {0 | 1} */ axis) => {
+        let [low, high] = [Infinity, -Infinity];
+        for (const { points, size } of painted) {
+            for (const point of points) {
+                low = Math.min(low, point[axis] - (size[axis] ?? 0) / 2);
+                high = Math.max(high, point[axis] + (size[axis] ?? 0) / 2);
+            }
+        }
+        return low <= high ? [low, high - low] : [0, 0];
+    };
+    const [[x = 0, w = 0], [y = 0, h = 0]] = [along(0), along(1)];
+    return { x, y, w, h };
+}
+
+/**
+ * The shape with its lines changed, one that has lines.
+ *
+ * @template {Freehand | Brush} T
+ * @param {T} shape
+ * @param {(point: Point) => Point} place
+ * @param {(size: Point) => Point} [scale]
+ * @returns {T}
+ */
+function redrawn(shape, place, scale = (size) => size) {
+    if (shape.type === "freehand") return { ...shape, points: shape.points.map(place) };
+    return {
+        ...shape,
+        strokes: shape.strokes.map(({ points, size, erase }) => ({
+            points: points.map(place),
+            size: scale(size),
+            erase,
+        })),
+    };
 }
 
 /**
@@ -41,18 +73,16 @@ export function bounds(shape) {
  * @returns {T}
  */
 export function fit(shape, to) {
-    if (shape.type !== "freehand") {
+    if (shape.type === "rect" || shape.type === "ellipse") {
         return { ...shape, x: round(to.x), y: round(to.y), w: round(to.w), h: round(to.h) };
     }
     const from = bounds(shape);
-    const scale = [from.w ? to.w / from.w : 0, from.h ? to.h / from.h : 0];
-    return {
-        ...shape,
-        points: shape.points.map(([x, y]) => [
-            round(to.x + (x - from.x) * (scale[0] ?? 0)),
-            round(to.y + (y - from.y) * (scale[1] ?? 0)),
-        ]),
-    };
+    const [across, down] = [from.w ? to.w / from.w : 0, from.h ? to.h / from.h : 0];
+    return redrawn(
+        shape,
+        ([x, y]) => [round(to.x + (x - from.x) * across), round(to.y + (y - from.y) * down)],
+        ([w, h]) => [round(w * across), round(h * down)],
+    );
 }
 
 /**
@@ -81,9 +111,8 @@ export function move(shape, dx, dy) {
  * @returns {T}
  */
 export function mirror(shape, axis) {
-    if (shape.type === "freehand") {
-        const flip = (/** @type {Point} */ [x, y]) => (axis === "x" ? [round(1 - x), y] : [x, round(1 - y)]);
-        return { ...shape, points: shape.points.map(flip) };
+    if (shape.type === "freehand" || shape.type === "brush") {
+        return redrawn(shape, ([x, y]) => (axis === "x" ? [round(1 - x), y] : [x, round(1 - y)]));
     }
     return axis === "x"
         ? { ...shape, x: round(1 - shape.x - shape.w) }
@@ -95,6 +124,9 @@ export function mirror(shape, axis) {
  * @param {Point} at
  */
 export function contains(shape, [x, y]) {
+    if (shape.type === "brush") {
+        return shape.strokes.findLast((stroke) => passes(stroke, [x, y]))?.erase === false;
+    }
     const box = bounds(shape);
     if (x < box.x || y < box.y || x > box.x + box.w || y > box.y + box.h) return false;
     if (shape.type === "rect") return true;
@@ -108,6 +140,40 @@ export function contains(shape, [x, y]) {
         if (x > x0 + ((y - y0) / (y1 - y0)) * (x1 - x0)) turns += y1 > y0 ? 1 : -1;
     }
     return turns !== 0;
+}
+
+/**
+ * Whether a stroke covers a place.
+ *
+ * @param {Stroke} stroke
+ * @param {Point} at
+ */
+function passes({ points, size: [w, h] }, [x, y]) {
+    // Where the brush is a circle of radius 1.
+    const scaled = (/** @type {Point | undefined} */ point) => [
+        (2 * ((point?.[0] ?? 0) - x)) / w,
+        (2 * ((point?.[1] ?? 0) - y)) / h,
+    ];
+    return points.some((point, index) => {
+        const [ax = 0, ay = 0] = scaled(points[Math.max(index - 1, 0)]);
+        const [bx = 0, by = 0] = scaled(point);
+        const [dx, dy] = [bx - ax, by - ay];
+        const along = clamp(-(ax * dx + ay * dy) / (dx * dx + dy * dy) || 0, 0, 1);
+        return Math.hypot(ax + along * dx, ay + along * dy) <= 1;
+    });
+}
+
+/**
+ * Where a painted shape's words go: the painted point next to its middle.
+ *
+ * @param {Brush} shape
+ * @returns {Point}
+ */
+export function anchor(shape) {
+    const box = bounds(shape);
+    const away = (/** @type {Point} */ [x, y]) => Math.hypot(x - box.x - box.w / 2, y - box.y - box.h / 2);
+    const points = shape.strokes.flatMap(({ erase, points }) => (erase ? [] : points));
+    return points.reduce((best, point) => (away(point) < away(best) ? point : best), points[0] ?? [0, 0]);
 }
 
 /**
