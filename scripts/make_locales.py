@@ -1,11 +1,12 @@
-"""Writes locales/<language>/nodeDefs.json, which ComfyUI's frontend shows the nodes by.
+"""Writes locales/<language>/: nodeDefs.json, which ComfyUI's frontend shows the nodes by, and main.json, which has the
+parts of the menu and the words of web/js.
 
     python scripts/make_locales.py
 
-English is what a real server says of the nodes in /object_info. Every other language comes from a table, scripts/
-translations/<language>.json, of English texts and theirs: the same text is translated once, and one that has changed in
-a node is missing in the table, so no translation can be out of date. What is missing or left over in a table is
-printed, and is an error; what is missing stays English.
+English is what a real server says of the nodes in /object_info, and every say("...") in web/js. Every other language
+comes from a table, scripts/translations/<language>.json, of English texts and theirs: the same text is translated once,
+and one that has changed in the code is missing in the table, so no translation can be out of date. What is missing or
+left over in a table is printed, and is an error; what is missing stays English.
 
 Where a translation names an input by its id (overlap_factor), the input's label in that language takes its place.
 """
@@ -24,24 +25,44 @@ from dev import HOST, PACKS, ROOT, server, setup
 
 LOCALES = ROOT / "locales"
 TABLES = ROOT / "scripts" / "translations"
+SCRIPTS = ROOT / "web" / "js"
 PACK = next(name for name, folder in PACKS.items() if folder == ROOT)
 CONTROL = "control_after_generate"  # the frontend's own widget behind a seed
 # An input's id in a text; the look-arounds are no \\b, to which Chinese is a word, and leave seed+seed_2nd alone.
 INPUT_ID = re.compile(r"(?<![A-Za-z0-9_+-])[a-z]+(?:_[a-z0-9]+)+(?![A-Za-z0-9_])")
 NUMBERED = re.compile(r"([a-z_]+)(\d+)")  # regional_prompts1
+SAYS = re.compile(r"(?<!function )\bsay\((?:\s*(\"(?:[^\"\\]|\\.)*\"))?")
 
 Info = dict[str, Any]
-Defs = dict[str, Any]  # of nodeDefs.json
+Defs = dict[str, Any]  # of a language: nodeDefs and main, as the files of these names have them
 Table = dict[str, str]
 
 
 def english(info: Info) -> Defs:
-    """nodeDefs.json of this pack's nodes in /object_info. Outputs that are named by their type have no name."""
+    """All texts of this pack, of whose nodes /object_info tells. Outputs that are named by their type have no name."""
+    own = {kind: node for kind, node in sorted(info.items()) if node["python_module"] == f"custom_nodes.{PACK}"}
+    categories = sorted({part for node in own.values() for part in node["category"].split("/")})
+    spoken = said({path.name: path.read_text("utf-8") for path in sorted(SCRIPTS.rglob("*.js"))})
     return {
-        _key(kind): _node(node)
-        for kind, node in sorted(info.items())
-        if node["python_module"] == f"custom_nodes.{PACK}"
+        "nodeDefs": {_key(kind): _node(node) for kind, node in own.items()},
+        # The second room is web/js/words.js's own.
+        "main": {
+            "nodeCategories": {part: part for part in categories},
+            "regionalSampling": {one: one for one in spoken},
+        },
     }
+
+
+def said(scripts: dict[str, str]) -> list[str]:
+    """What scripts, by their names, say to the user. ValueError where that is no literal in double quotes."""
+    texts = {}
+    for name, script in scripts.items():
+        for found in SAYS.finditer(script):
+            if not found[1]:
+                line = script.count("\n", 0, found.start()) + 1
+                raise ValueError(f"{name}, line {line}: say() takes a text in double quotes, to be found by this")
+            texts[json.loads(found[1])] = None
+    return list(texts)
 
 
 def _node(node: Info) -> Defs:
@@ -92,11 +113,11 @@ def translated(defs: Defs, table: Table) -> Defs:
         number = value[len(text) :]
         return INPUT_ID.sub(lambda found: table.get(found[0], found[0]), table[text]) + (number and f" {number}")
 
-    return {kind: walk(node) for kind, node in defs.items()}
+    return {key: walk(value) for key, value in defs.items()}
 
 
 def problems(defs: Defs, table: Table) -> list[str]:
-    """What the table lacks, and what it has of texts that no node has any more."""
+    """What the table lacks, and what it has of texts that are nowhere any more."""
     texts = dict.fromkeys(stem(text) for _, text in leaves(defs))
     return [f"missing: {text}" for text in texts if not table.get(text)] + [
         f"left over: {text}" for text in table if text not in texts
@@ -115,7 +136,8 @@ def dumped(defs: Defs) -> str:
 def write(language: str, defs: Defs) -> None:
     folder = LOCALES / language
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "nodeDefs.json").write_text(dumped(defs), "utf-8", newline="\n")
+    for name, texts in defs.items():
+        (folder / f"{name}.json").write_text(dumped(texts), "utf-8", newline="\n")
 
 
 def main() -> int:
@@ -125,7 +147,7 @@ def main() -> int:
         server(comfyui, Path(base), HOST / "locales.log", "--disable-api-nodes") as running,
     ):
         defs = english(running.get("/object_info"))
-        if not defs:
+        if not defs["nodeDefs"]:
             sys.exit(f"ComfyUI has none of the pack's nodes, its log says why: {running.log}")
     write("en", defs)
     wrong = 0

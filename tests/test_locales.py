@@ -1,4 +1,4 @@
-"""The nodes in other languages: complete against a real server's /object_info, and shown by the real frontend."""
+"""The pack in other languages: complete against a real server's /object_info and web/js; nodes in the real frontend."""
 
 import itertools
 import json
@@ -7,7 +7,7 @@ import re
 import make_locales
 import pytest
 from host import ROOT
-from make_locales import INPUT_ID, english, leaves, problems, stem, tables, translated
+from make_locales import INPUT_ID, SCRIPTS, english, leaves, problems, said, stem, tables, translated
 
 pytest_plugins = ["browser_use"]
 pytestmark = pytest.mark.server
@@ -27,13 +27,30 @@ def info(browser_server):
     return browser_server.get("/object_info")
 
 
+PLACEHOLDER = re.compile(r"\{\w+\}")
+# In JavaScript, outside of say(): what starts as a sentence does, or is given to what is shown.
+UNSAID = re.compile(
+    r"""(?<!say\()["`][A-Z][a-z]+[ :][^"`]*["`]"""
+    r"""|\b(?:title|textContent|placeholder|ariaLabel|summary|detail): ["`]\w[^"`]*["`]"""
+)
+
+
 @pytest.fixture(scope="module")
-def defs(info):
+def everything(info):
     return english(info)
 
 
-def saved(language):
-    return json.loads((ROOT / "locales" / language / "nodeDefs.json").read_text("utf-8"))
+@pytest.fixture(scope="module")
+def defs(everything):
+    return everything["nodeDefs"]
+
+
+def saved(language, name="nodeDefs"):
+    return json.loads((ROOT / "locales" / language / f"{name}.json").read_text("utf-8"))
+
+
+def saved_words(language):
+    return saved(language, "main")["regionalSampling"]
 
 
 def test_languages():
@@ -41,10 +58,10 @@ def test_languages():
     assert sorted(path.name for path in (ROOT / "locales").iterdir()) == sorted(["en", *LANGUAGES])
 
 
-def test_english_is_what_the_nodes_say(defs, pack):
+def test_english_is_what_the_nodes_and_scripts_say(everything, defs, pack):
     assert set(defs) == set(pack.NODE_CLASS_MAPPINGS)
     again = "run python scripts/make_locales.py, and translate what it names"
-    assert saved("en") == defs, again
+    assert {name: saved("en", name) for name in everything} == everything, again
     for kind, node in pack.NODE_CLASS_MAPPINGS.items():
         declared = node.INPUT_TYPES()
         names = {name for group in ("required", "optional") for name in declared.get(group, {})}
@@ -55,10 +72,11 @@ def test_english_is_what_the_nodes_say(defs, pack):
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
-def test_every_text_is_translated(defs, language):
+def test_every_text_is_translated(everything, language):
     table = tables()[language]
-    assert problems(defs, table) == []
-    assert saved(language) == translated(defs, table), "run python scripts/make_locales.py"
+    assert problems(everything, table) == []
+    mine = {name: saved(language, name) for name in everything}
+    assert mine == translated(everything, table), "run python scripts/make_locales.py"
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
@@ -68,6 +86,7 @@ def test_sentences_differ_from_english(defs, language):
     same = [text for path, text in leaves(defs) if path[-1] in ("tooltip", "description") and mine[path] == text]
     assert same == []
     assert [text for path, text in leaves(defs) if "_" in text and mine[path] == text] == []
+    assert [text for text, own in saved_words(language).items() if " " in text and own == text] == []
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
@@ -96,6 +115,34 @@ def test_what_is_chosen_by_name_is_named(info, defs, language):
     assert lost == []
 
 
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_words_keep_their_values_and_keys(language):
+    """What is filled in, and the keys to press: (Ctrl+Z), Alt."""
+    for text, own in saved_words(language).items():
+        assert sorted(PLACEHOLDER.findall(text)) == sorted(PLACEHOLDER.findall(own)), text
+        for key in re.findall(r"\([\w+]+\)$|\bAlt\b", text):
+            assert key in own, text
+
+
+def test_all_that_scripts_show_is_said():
+    for path in SCRIPTS.rglob("*.js"):
+        lines = path.read_text("utf-8").splitlines()
+        code = [line for line in lines if not line.strip().startswith(("//", "*", "/*"))]
+        assert [line for line in code if UNSAID.search(line)] == [], path.name
+
+
+def test_what_scripts_say_is_found():
+    script = (
+        'export function say(text) {}\nsay("One {a}", { a });\nsay(\n  "Two \\"quoted\\""), say("One {a}"); essay(x)'
+    )
+    assert said({"a.js": script}) == ["One {a}", 'Two "quoted"']
+    for wrong in ("say(text)", "say('one')", "say(`one ${a}`)"):
+        with pytest.raises(ValueError, match=r"^a\.js, line 2: say\(\) takes"):
+            said({"a.js": f"\n{wrong}"})
+    for unsaid in ('title: "Name"', 'throw new Error("No regions yet.")', "textContent: `No ${a}`", 'f("Undo (Z)")'):
+        assert UNSAID.search(unsaid), unsaid
+
+
 def values(info, path):
     """The values of the combo input that `path` belongs to."""
     kind, part, name, *_ = (*path, "", "")
@@ -109,13 +156,16 @@ def values(info, path):
 @pytest.mark.parametrize("language", ["en", *LANGUAGES])
 def test_nothing_in_them_is_syntax_to_the_frontend(language):
     """vue-i18n reads @, { and } as references, and | as what parts singular from plural."""
-    assert [text for _, text in leaves(saved(language)) if re.search(r"[@{}|]", text)] == []
+    read = {**saved(language), **saved(language, "main")["nodeCategories"]}
+    assert [text for _, text in leaves(read) if re.search(r"[@{}|]", text)] == []
 
 
 def test_served(browser_server):
     served = browser_server.get("/i18n")
     for language in ["en", *LANGUAGES]:
         assert saved(language).items() <= served[language]["nodeDefs"].items()
+        for room, texts in saved(language, "main").items():
+            assert texts.items() <= served[language][room].items()
 
 
 def test_what_is_missing_left_over_or_renamed_is_found():
