@@ -132,6 +132,60 @@ def test_draw_move_resize_undo(editor):
         assert editor.regions == want
 
 
+def test_brush_and_eraser(editor):
+    editor.tool("brush")
+    assert editor.root.locator(".brush").is_visible()
+    scribble(editor, (0.2, 0.3), (0.8, 0.3))
+    (region,) = editor.regions
+    (stroke,) = region["shape"]["strokes"]
+    assert region["shape"]["type"] == "brush" and len(stroke["points"]) == 2 and not stroke["erase"]
+    assert stroke["size"] == [round(102 / 1024, 6)] * 2
+    editor.press("]", "]")  # a larger brush, in the same region
+    scribble(editor, (0.2, 0.7), (0.5, 0.3), (0.8, 0.7))
+    (region,) = editor.regions
+    assert len(region["shape"]["strokes"]) == 2 and region["shape"]["strokes"][1]["size"][0] > stroke["size"][0] * 1.4
+    editor.frontend.screenshot("brush")
+    editor.press("x")
+    scribble(editor, (0.5, 0.1), (0.5, 0.9))
+    (region,) = editor.regions
+    assert [one["erase"] for one in region["shape"]["strokes"]] == [False, False, True]
+    editor.frontend.screenshot("eraser")
+    editor.press("v")
+    editor.click(0.5, 0.3)  # erased: nothing there
+    assert editor.root.locator(".card.selected").count() == 0
+    editor.click(0.3, 0.3)
+    assert editor.root.locator(".card.selected").count() == 1
+    editor.drag((0.3, 0.3), (0.3, 0.5))
+    moved = editor.regions[0]["shape"]["strokes"]
+    assert moved[0]["points"][0][1] == pytest.approx(0.5, abs=0.01) and moved[0]["size"] == stroke["size"]
+    editor.press("Control+z", "Control+z")
+    assert len(editor.regions[0]["shape"]["strokes"]) == 2
+    editor.press("b", "Escape")  # nothing is selected: the next stroke is another region
+    editor.click(0.1, 0.9)
+    assert [len(region["shape"]["strokes"]) for region in editor.regions] == [2, 1]
+    editor.tool("clear")
+    assert editor.regions == []
+    editor.press("Control+z")
+    assert len(editor.regions) == 2
+
+
+def test_a_narrow_node_has_its_list_below(editor):
+    def places():
+        canvas, cards = editor.canvas.bounding_box(), editor.root.locator(".regional-editor-list").bounding_box()
+        return canvas, cards
+
+    canvas, cards = places()
+    assert cards["x"] >= canvas["x"] + canvas["width"]
+    editor.frontend.js("(id) => app.canvas.graph.getNodeById(id).setSize([430, 1000])", editor.node)
+    editor.frontend.js("() => app.canvas.setDirty(true, true)")
+    editor.frontend.settle()
+    canvas, cards = places()
+    assert cards["y"] >= canvas["y"] + canvas["height"] and canvas["height"] > 100 and cards["height"] > 100
+    editor.drag((0.25, 0.25), (0.75, 0.75))
+    assert len(editor.regions) == 1
+    editor.frontend.screenshot("narrow")
+
+
 def test_ellipses_and_freehand(editor):
     editor.press("e")  # the canvas has no focus yet: that is for the graph
     editor.click(0.9, 0.9)

@@ -23,6 +23,8 @@ test("what is saved is what is read", () => {
         ],
         background: { filename: "a.png", subfolder: "b", type: "input" },
     };
+    const strokes = [{ points: [[0.5, 0.5]], size: [0.1, 0.2], erase: false }];
+    saved.regions.push({ ...saved.regions[0], shape: { type: "brush", strokes } });
     assert.deepEqual(JSON.parse(stringify(parse(JSON.stringify(saved)))), saved);
     const [region] = parse(JSON.stringify({ version: 1, regions: [{ shape: rect }] })).regions;
     assert.deepEqual(
@@ -36,7 +38,8 @@ test("what is saved is what is read", () => {
 });
 
 test("what cannot be shown is kept, and nothing is drawn over it", () => {
-    for (const json of ["{", "[]", '{"version": 2, "regions": []}', '{"version": 1}', '{"version": 1, "regions": [{}]}']) {
+    const broken = '{"version": 1, "regions": [{"shape": {"type": "brush", "strokes": [{"points": [], "size": [1, 1]}]}}]}';
+    for (const json of ["{", "[]", '{"version": 2, "regions": []}', '{"version": 1}', '{"version": 1, "regions": [{}]}', broken]) {
         drawing.json = json;
         assert.equal(drawing.json, json);
         assert.ok(drawing.unread.reason);
@@ -62,6 +65,7 @@ test("each step is undone and done again", () => {
         () => drawing.duplicate(drawing.selected),
         () => drawing.shift(drawing.selected, -2),
         () => drawing.remove(drawing.selected),
+        () => drawing.clear(),
         () => drawing.change({ background: { filename: "a", subfolder: "", type: "input" } }),
     ];
     for (const one of act) {

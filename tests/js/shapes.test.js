@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import {
     HANDLES,
+    anchor,
     between,
     bounds,
     contains,
@@ -18,6 +19,9 @@ import {
 const rect = (x, y, w, h) => ({ type: "rect", x, y, w, h });
 const box = (x, y, w, h) => ({ x, y, w, h });
 const kite = { type: "freehand", points: [[0.2, 0.1], [0.3, 0.2], [0.2, 0.5], [0.1, 0.2]] };
+const stroke = (points, size = 0.1, erase = false) => ({ points, size: [size, size], erase });
+const brush = (...strokes) => ({ type: "brush", strokes });
+const cross = brush(stroke([[0.2, 0.5], [0.8, 0.5]]), stroke([[0.5, 0.2], [0.5, 0.8]], 0.2, true));
 const near = (got, want, off = 1e-5) => {
     assert.deepEqual(Object.keys(got), Object.keys(want));
     for (const key of Object.keys(want)) assert.ok(Math.abs(got[key] - want[key]) < off, `${key}: ${got[key]}`);
@@ -26,7 +30,7 @@ const near = (got, want, off = 1e-5) => {
 test("bounds and fit are each other's inverse", () => {
     assert.deepEqual(bounds(rect(0.1, 0.2, 0.3, 0.4)), box(0.1, 0.2, 0.3, 0.4));
     near(bounds(kite), box(0.1, 0.1, 0.2, 0.4));
-    for (const shape of [rect(0.1, 0.2, 0.3, 0.4), { ...rect(0, 0, 1, 1), type: "ellipse" }, kite]) {
+    for (const shape of [rect(0.1, 0.2, 0.3, 0.4), { ...rect(0, 0, 1, 1), type: "ellipse" }, kite, cross]) {
         const to = fit(shape, box(0.5, 0.25, 0.25, 0.5));
         near(bounds(to), box(0.5, 0.25, 0.25, 0.5));
         assert.equal(to.type, shape.type);
@@ -55,6 +59,7 @@ test("a shape stays on the canvas", () => {
 test("mirrored twice is as before", () => {
     near(bounds(mirror(rect(0.1, 0.2, 0.3, 0.4), "x")), box(0.6, 0.2, 0.3, 0.4));
     near(bounds(mirror(rect(0.1, 0.2, 0.3, 0.4), "y")), box(0.1, 0.4, 0.3, 0.4));
+    for (const axis of ["x", "y"]) assert.deepEqual(mirror(mirror(cross, axis), axis), cross);
     for (const axis of ["x", "y"]) assert.deepEqual(mirror(mirror(kite, axis), axis), kite);
     assert.deepEqual(mirror(kite, "x").points[1], [0.7, 0.2]);
 });
@@ -122,4 +127,29 @@ test("where a polygon is widest", () => {
     assert.ok(Math.abs(y - 0.2) < 0.02 && Math.abs(x - 0.1) < 0.02 && w > 0.16);
     const comb = { type: "freehand", points: [[0, 0], [0.1, 0], [0.1, 0.9], [0.4, 0.9], [0.4, 0], [1, 0], [1, 1], [0, 1]] };
     assert.ok(widest(comb).y > 0.9 && widest(comb).w === 1);
+});
+
+test("a painted shape: what was painted last, and not erased", () => {
+    near(bounds(cross), box(0.15, 0.45, 0.7, 0.1));
+    const inside = (...at) => contains(cross, at);
+    assert.deepEqual([inside(0.3, 0.5), inside(0.3, 0.54), inside(0.3, 0.56), inside(0.17, 0.5)], [true, true, false, true]);
+    assert.deepEqual([inside(0.5, 0.5), inside(0.5, 0.3), inside(0.9, 0.9)], [false, false, false]);
+    const again = brush(...cross.strokes, stroke([[0.5, 0.5]], 0.05));
+    assert.deepEqual([contains(again, [0.51, 0.5]), contains(again, [0.55, 0.5])], [true, false]);
+    const wide = brush({ points: [[0.5, 0.5]], size: [0.4, 0.1], erase: false });
+    assert.deepEqual([contains(wide, [0.65, 0.5]), contains(wide, [0.5, 0.6])], [true, false]);
+    near(bounds(brush(stroke([[0.5, 0.5]], 0.1, true))), box(0, 0, 0, 0));
+});
+
+test("a painted shape is stretched with its brush", () => {
+    const wide = fit(cross, box(0, 0.4, 1, 0.2));
+    assert.deepEqual(wide.strokes[0].size, [0.142857, 0.2]);
+    near(bounds(wide), box(0, 0.4, 1, 0.2));
+    near(bounds(move(cross, 1, 0)), box(0.3, 0.45, 0.7, 0.1));
+});
+
+test("the words of a painted shape go on it", () => {
+    assert.deepEqual(anchor(brush(stroke([[0, 0], [0.5, 0.4], [1, 1]]))), [0.5, 0.4]);
+    assert.deepEqual(anchor(brush(stroke([[0.2, 0.4], [0.5, 0.4], [1, 1]]), stroke([[0.5, 0.4]], 0.2, true))), [0.2, 0.4]);
+    assert.deepEqual(anchor(brush(stroke([[0.2, 0.2]], 0.1, true))), [0, 0]);
 });

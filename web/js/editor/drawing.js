@@ -337,13 +337,6 @@ export class Drawing {
         this.select(region.id);
     }
 
-    /** Adds a stroke to a painted region. @param {number} id @param {import("./shapes.js").Stroke} stroke */
-    paint(id, stroke) {
-        const region = this.regions.find((one) => one.id === id);
-        if (region?.shape.type !== "brush") return;
-        this.set(id, { shape: { ...region.shape, strokes: [...region.shape.strokes, stroke] } });
-    }
-
     clear() {
         this.change({ regions: [] });
     }

@@ -11,7 +11,7 @@ import { View } from "./view.js";
 /** @typedef {import("./view.js").Tool} Tool */
 
 export const WIDGET = "REGIONAL_SAMPLING_DRAWING"; // as nodes/editor.py declares it
-const SIZE = { minWidth: 820, minHeight: 880 }; // of a new node
+const SIZE = { minWidth: 900, minHeight: 940 }; // of a new node
 const MIN_HEIGHT = 400;
 const TEXT_HEIGHT = 72; // of the base's prompts on the classic canvas, where all of a node's room is shared out else
 
@@ -21,9 +21,11 @@ const TOOLS = () => [
     ["rect", say("Draw a rectangle (R)")],
     ["ellipse", say("Draw an ellipse (E)")],
     ["freehand", say("Draw freehand (F)")],
+    ["brush", say("Paint with a brush (B); goes on in the selected painted region")],
+    ["eraser", say("Erase from the selected painted region (X)")],
 ];
 /** @type {Record<string, Tool>} */
-const TOOL_KEYS = { v: "select", r: "rect", e: "ellipse", f: "freehand" };
+const TOOL_KEYS = { v: "select", r: "rect", e: "ellipse", f: "freehand", b: "brush", x: "eraser" };
 /** @type {Record<string, [number, number]>} */
 const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
 
@@ -75,6 +77,7 @@ class Editor {
     #keys = element("input", { className: "keys", type: "text", readOnly: true, ariaLabel: say("Regions") });
     #message = element("div", { className: "message", hidden: true });
     #files = element("input", { type: "file", accept: "image/*", hidden: true });
+    #brush = element("input", { type: "range", className: "brush", title: say("Brush size ([ and ])"), hidden: true });
     /** @type {Map<string, HTMLButtonElement>} */
     #buttons = new Map();
     /** @type {import("./drawing.js").Picture | null} */
@@ -89,10 +92,12 @@ class Editor {
         this.#view.onTool = () => this.#showTools();
         this.#view.onEdit = () => this.#list.edit();
         const stage = element("div", { className: "stage" });
-        stage.append(this.#keys, this.#view.canvas, this.#message);
+        stage.append(this.#keys, this.#view.canvas, this.#brush, this.#message);
         const left = element("div", { className: "left" });
         left.append(this.#tools(), stage);
-        this.root.append(left, this.#list.root, this.#files);
+        const panes = element("div", { className: "panes" });
+        panes.append(left, this.#list.root);
+        this.root.append(panes, this.#files);
 
         this.drawing.listen((isStep) => {
             // With nothing to select, the next drag draws.
@@ -159,6 +164,8 @@ class Editor {
             if (this.drawing.selected !== null) action(this.drawing.selected);
         };
         for (const [tool, title] of TOOLS()) add(tool, title, () => this.#view.use(tool));
+        this.#brush.addEventListener("input", () => void (this.#view.brush = this.#brush.valueAsNumber));
+        this.#brush.addEventListener("change", () => this.#keys.focus({ preventScroll: true }));
         gap();
         add("undo", say("Undo (Ctrl+Z)"), () => this.drawing.undo());
         add("redo", say("Redo (Ctrl+Y)"), () => this.drawing.redo());
@@ -167,6 +174,7 @@ class Editor {
         add("mirrorX", say("Mirror left and right (H)"), ofRegion((id) => this.drawing.mirror(id, "x")));
         add("mirrorY", say("Mirror top and bottom (Shift+H)"), ofRegion((id) => this.drawing.mirror(id, "y")));
         add("remove", say("Remove (Delete)"), ofRegion((id) => this.drawing.remove(id)));
+        add("clear", say("Remove all regions"), () => this.drawing.clear());
         gap();
         add("snap", say("Snap to edges and the grid (Alt turns it off while dragging)"), () => {
             this.#view.snaps = !this.#view.snaps;
@@ -187,10 +195,13 @@ class Editor {
         };
         for (const [tool] of TOOLS()) press(tool, this.#view.tool === tool);
         press("snap", this.#view.snaps);
+        this.#brush.hidden = !this.#view.isPainting;
+        Object.assign(this.#brush, { min: "4", max: String(this.#view.largestBrush), value: String(this.#view.brush) });
         enable("undo", drawing.canUndo);
         enable("redo", drawing.canRedo);
         for (const name of ["duplicate", "mirrorX", "mirrorY", "remove"]) enable(name, drawing.selected !== null);
         enable("pictureOff", drawing.background !== null);
+        enable("clear", drawing.regions.length > 0);
         const { reason } = drawing.unread;
         this.#message.hidden = !reason;
         if (reason && this.#message.dataset.reason !== reason) {
@@ -245,6 +256,8 @@ class Editor {
             if (!this.#view.cancel()) drawing.select(null);
         } else if (tool) {
             this.#view.use(tool);
+        } else if (this.#view.isPainting && (key === "[" || key === "]")) {
+            this.#view.brush *= key === "]" ? 1.2 : 1 / 1.2;
         } else if (key === "Tab") {
             return false;
         } else if (selected === null) {

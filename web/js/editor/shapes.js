@@ -46,11 +46,10 @@ export function bounds(shape) {
 /**
  * The shape with its lines changed, one that has lines.
  *
- * @template {Freehand | Brush} T
- * @param {T} shape
+ * @param {Freehand | Brush} shape
  * @param {(point: Point) => Point} place
  * @param {(size: Point) => Point} [scale]
- * @returns {T}
+ * @returns {Freehand | Brush}
  */
 function redrawn(shape, place, scale = (size) => size) {
     if (shape.type === "freehand") return { ...shape, points: shape.points.map(place) };
@@ -78,11 +77,9 @@ export function fit(shape, to) {
     }
     const from = bounds(shape);
     const [across, down] = [from.w ? to.w / from.w : 0, from.h ? to.h / from.h : 0];
-    return redrawn(
-        shape,
-        ([x, y]) => [round(to.x + (x - from.x) * across), round(to.y + (y - from.y) * down)],
-        ([w, h]) => [round(w * across), round(h * down)],
-    );
+    const place = (/** @type {Point} */ [x, y]) =>
+        /** @type {Point} */ ([round(to.x + (x - from.x) * across), round(to.y + (y - from.y) * down)]);
+    return /** @type {T} */ (redrawn(shape, place, ([w, h]) => [round(w * across), round(h * down)]));
 }
 
 /**
@@ -112,7 +109,9 @@ export function move(shape, dx, dy) {
  */
 export function mirror(shape, axis) {
     if (shape.type === "freehand" || shape.type === "brush") {
-        return redrawn(shape, ([x, y]) => (axis === "x" ? [round(1 - x), y] : [x, round(1 - y)]));
+        const flip = (/** @type {Point} */ [x, y]) =>
+            /** @type {Point} */ (axis === "x" ? [round(1 - x), y] : [x, round(1 - y)]);
+        return /** @type {T} */ (redrawn(shape, flip));
     }
     return axis === "x"
         ? { ...shape, x: round(1 - shape.x - shape.w) }
@@ -164,7 +163,7 @@ function passes({ points, size: [w, h] }, [x, y]) {
 }
 
 /**
- * Where a painted shape's words go: the painted point next to its middle.
+ * Where a painted shape's words go: of the points that are left of it, the one next to its middle.
  *
  * @param {Brush} shape
  * @returns {Point}
@@ -172,7 +171,9 @@ function passes({ points, size: [w, h] }, [x, y]) {
 export function anchor(shape) {
     const box = bounds(shape);
     const away = (/** @type {Point} */ [x, y]) => Math.hypot(x - box.x - box.w / 2, y - box.y - box.h / 2);
-    const points = shape.strokes.flatMap(({ erase, points }) => (erase ? [] : points));
+    const painted = shape.strokes.flatMap(({ erase, points }) => (erase ? [] : points));
+    const left = painted.filter((point) => contains(shape, point));
+    const points = left.length ? left : painted;
     return points.reduce((best, point) => (away(point) < away(best) ? point : best), points[0] ?? [0, 0]);
 }
 

@@ -2,6 +2,7 @@
 import { say } from "../words.js";
 import {
     HANDLES,
+    anchor,
     between,
     bounds,
     clamp,
@@ -23,7 +24,8 @@ import {
  * @typedef {import("./shapes.js").Point} Point
  * @typedef {import("./shapes.js").Shape} Shape
  * @typedef {import("./shapes.js").Guides} Guides
- * @typedef {"select" | "rect" | "ellipse" | "freehand"} Tool
+ * @typedef {import("./shapes.js").Stroke} Stroke
+ * @typedef {"select" | "rect" | "ellipse" | "freehand" | "brush" | "eraser"} Tool
  * @typedef {(to: Point, event: PointerEvent) => void} Drag
  */
 
@@ -60,6 +62,11 @@ export class View {
     #draft = null;
     /** @type {Guides} */
     #guides = { x: null, y: null };
+    /** @type {Point | null} where the mouse is */
+    #pointer = null;
+    /** @type {number | null} the brush's diameter in pixels of the picture; null: in proportion to it */
+    #brush = null;
+    #layer = document.createElement("canvas"); // for what is painted and erased
     #frame = 0;
     #observer = new ResizeObserver(() => this.draw());
 
@@ -74,6 +81,10 @@ export class View {
         canvas.addEventListener("pointerup", (event) => this.#up(event));
         canvas.addEventListener("pointercancel", () => this.cancel());
         canvas.addEventListener("pointerenter", () => this.draw());
+        canvas.addEventListener("pointerleave", () => {
+            this.#pointer = null;
+            this.draw();
+        });
         canvas.addEventListener("dblclick", (event) => {
             if (event.button === 0 && drawing.region) this.onEdit();
         });
@@ -93,6 +104,24 @@ export class View {
         if (size.width === this.#size.width && size.height === this.#size.height) return;
         this.#size = size;
         this.draw();
+    }
+
+    get isPainting() {
+        return this.tool === "brush" || this.tool === "eraser";
+    }
+
+    get brush() {
+        return this.#brush ?? Math.max(Math.round(this.largestBrush / 10), SMALLEST);
+    }
+
+    set brush(pixels) {
+        this.#brush = clamp(Math.round(pixels), SMALLEST, this.largestBrush);
+        this.onTool();
+        this.draw();
+    }
+
+    get largestBrush() {
+        return Math.min(this.#size.width, this.#size.height);
     }
 
     /** @param {Tool} tool */
@@ -174,9 +203,11 @@ export class View {
         event.preventDefault();
         this.canvas.setPointerCapture(event.pointerId);
         const at = this.#at(event);
-        const handle = this.#handleAt(at);
+        const handle = this.isPainting ? null : this.#handleAt(at);
         const { region } = this.#drawing;
-        if (region && handle) this.#resize(region, handle);
+        if (this.tool === "brush") this.#stroke(at, region?.shape.type === "brush" ? region : null);
+        else if (this.tool === "eraser") this.#erase(at);
+        else if (region && handle) this.#resize(region, handle);
         else if (this.tool === "select") this.#pick(at);
         else if (this.tool === "freehand") this.#scribble(at);
         else this.#draw(this.tool, at);
@@ -185,6 +216,8 @@ export class View {
 
     /** @param {PointerEvent} event */
     #moved(event) {
+        this.#pointer = this.#at(event);
+        if (this.isPainting) this.draw();
         if (this.#drag) {
             this.#drag(this.#at(event), event);
             this.draw();
@@ -206,7 +239,7 @@ export class View {
 
     /** Shows what the mouse would do. @param {Point} at */
     #point(at) {
-        const handle = this.#handleAt(at);
+        const handle = this.isPainting ? null : this.#handleAt(at);
         let cursor = this.tool === "select" ? "default" : "crosshair";
         if (handle) cursor = `${CURSORS[handle]}-resize`;
         else if (this.tool === "select" && this.#regionsAt(at).length) cursor = "move";
@@ -322,6 +355,39 @@ export class View {
         };
     }
 
+    /** Paints on in a region, or, with none, a new one. @param {Point} at @param {Region | null} region */
+    #stroke(at, region, erase = false) {
+        const { width, height } = this.#size;
+        const size = /** @type {Point} */ ([round(this.brush / width), round(this.brush / height)]);
+        /** @type {Point[]} */
+        const points = [];
+        const before = region?.shape.type === "brush" ? region.shape.strokes : [];
+        const show = (/** @type {Point[]} */ line) => {
+            const shape = { type: /** @type {const} */ ("brush"), strokes: [...before, { points: line, size, erase }] };
+            if (region) this.#show(region, shape);
+            else this.#draft = shape;
+        };
+        if (region) this.#drawing.begin();
+        this.#drag = ([x, y]) => {
+            points.push([round(clamp(x, 0, 1)), round(clamp(y, 0, 1))]);
+            show(points);
+        };
+        this.#drag(at, new PointerEvent("pointermove"));
+        this.#finish = () => {
+            show(simplify(points, 0.0007, width / height));
+            if (region) this.#drawing.drop();
+            else if (this.#draft) this.#drawing.add(this.#draft);
+        };
+    }
+
+    /** Only what is painted can be erased: of the selected region, or else of the uppermost there. @param {Point} at */
+    #erase(at) {
+        const { region } = this.#drawing;
+        const painted = [...(region ? [region] : []), ...this.#regionsAt(at)].find(({ shape }) => shape.type === "brush");
+        this.#drawing.select(painted?.id ?? region?.id ?? null);
+        if (painted) this.#stroke(at, painted, true);
+    }
+
     /** Makes a region of what was drawn; a click selects instead. @param {Point} at */
     #keep(at) {
         const draft = this.#draft;
@@ -364,6 +430,8 @@ export class View {
         this.#paintGuides(context, frame);
         const { region } = this.#drawing;
         if (region) this.#paintSelection(context, region);
+        if (this.isPainting && this.#pointer) this.#paintBrush(context, this.#pointer);
+        else if (region) return;
         else if (!this.#drawing.regions.length && !this.#draft) this.#paintHint(context, frame);
     }
 
@@ -393,6 +461,7 @@ export class View {
     /** @param {Shape} shape */
     #path(shape) {
         const path = new Path2D();
+        if (shape.type === "brush") return path;
         const { x, y, w, h } = this.#onCanvas(bounds(shape));
         if (shape.type === "rect") path.rect(x, y, w, h);
         else if (shape.type === "ellipse") path.ellipse(x + w / 2, y + h / 2, w / 2, h / 2, 0, 0, 2 * Math.PI);
@@ -406,8 +475,13 @@ export class View {
 
     /** @param {CanvasRenderingContext2D} context @param {Region} region */
     #paintRegion(context, region) {
-        const path = this.#path(region.shape);
+        const { shape } = region;
         const isSelected = region.id === this.#drawing.selected;
+        if (shape.type === "brush") {
+            const opacity = region.enabled ? (isSelected ? 0.6 : 0.45) : 0.15;
+            return this.#paintStrokes(context, shape.strokes, region.color, opacity);
+        }
+        const path = this.#path(shape);
         context.save();
         if (!region.enabled) context.globalAlpha = 0.4;
         context.fillStyle = `${region.color}${region.enabled ? (isSelected ? "80" : "59") : "20"}`;
@@ -419,6 +493,52 @@ export class View {
         context.restore();
     }
 
+    /**
+     * @param {CanvasRenderingContext2D} context
+     * @param {Stroke[]} strokes
+     * @param {string} color
+     * @param {number} opacity of all of them together
+     */
+    #paintStrokes(context, strokes, color, opacity) {
+        const layer = this.#layer;
+        // Setting a side clears it, too.
+        [layer.width, layer.height] = [this.canvas.width, this.canvas.height];
+        const painter = layer.getContext("2d");
+        if (!painter || !layer.width || !layer.height) return;
+        const { frame } = this;
+        Object.assign(painter, { strokeStyle: color, lineWidth: 1, lineCap: "round", lineJoin: "round" });
+        for (const { points, size, erase } of strokes) {
+            painter.globalCompositeOperation = erase ? "destination-out" : "source-over";
+            // In widths and heights of the brush, which is round there.
+            painter.setTransform(context.getTransform());
+            painter.translate(frame.x, frame.y);
+            painter.scale(frame.w * size[0], frame.h * size[1]);
+            painter.beginPath();
+            for (const [x, y] of points) painter.lineTo(x / size[0], y / size[1]);
+            const [x, y] = points[0] ?? [0, 0];
+            if (points.length === 1) painter.lineTo(x / size[0] + 0.001, y / size[1]);
+            painter.stroke();
+        }
+        context.save();
+        context.resetTransform();
+        context.globalAlpha = opacity;
+        context.drawImage(layer, 0, 0);
+        context.restore();
+    }
+
+    /** How much the brush covers. @param {CanvasRenderingContext2D} context @param {Point} at */
+    #paintBrush(context, [x, y]) {
+        const { frame } = this;
+        const radius = (this.brush / this.#size.width / 2) * frame.w;
+        for (const [color, width] of /** @type {const} */ ([["#000", 3], ["#fff", 1.5]])) {
+            context.beginPath();
+            context.arc(frame.x + x * frame.w, frame.y + y * frame.h, radius, 0, 2 * Math.PI);
+            context.strokeStyle = color;
+            context.lineWidth = width;
+            context.stroke();
+        }
+    }
+
     /** Where a region's words go, in CSS pixels: at its upper left corner, or in its middle. @param {Shape} shape */
     #wordsOf(shape) {
         const box = this.#onCanvas(bounds(shape));
@@ -426,6 +546,12 @@ export class View {
         if (shape.type === "ellipse") {
             const [width, height] = [box.w * 0.7, box.h * 0.7];
             return { left: box.x + box.w * 0.15, width, top: box.y + box.h * 0.15, height };
+        }
+        if (shape.type === "brush") {
+            const [middle, top] = anchor(shape);
+            const at = this.#onCanvas({ x: middle, y: top, w: 0, h: 0 });
+            const width = Math.max(box.w * 0.8, 60);
+            return { left: at.x - width / 2, width, top: at.y - LINE / 2, height: 3 * LINE };
         }
         const line = widest(shape);
         const { x, y, w } = this.#onCanvas({ ...line, h: 0 });
@@ -439,7 +565,7 @@ export class View {
         const at = (/** @type {number} */ wide) => (region.shape.type === "rect" ? left : left + (width - wide) / 2);
         context.save();
         if (!region.enabled) context.globalAlpha = 0.5;
-        context.clip(this.#path(region.shape));
+        if (region.shape.type !== "brush") context.clip(this.#path(region.shape));
         context.font = FONT;
         context.textBaseline = "middle";
         const label = shorten(context, `${number}  ${region.name}`, Math.max(width - 10, 12));
@@ -463,6 +589,7 @@ export class View {
 
     /** @param {CanvasRenderingContext2D} context @param {Shape} shape */
     #paintDraft(context, shape) {
+        if (shape.type === "brush") return this.#paintStrokes(context, shape.strokes, "#fff", 0.4);
         const path = this.#path(shape);
         context.fillStyle = "rgb(255 255 255 / 0.15)";
         context.fill(path);
@@ -500,7 +627,7 @@ export class View {
         context.setLineDash([4, 3]);
         context.strokeRect(x, y, w, h);
         context.setLineDash([]);
-        for (const [, hx, hy] of this.#handles(box)) {
+        for (const [, hx, hy] of this.isPainting ? [] : this.#handles(box)) {
             context.fillStyle = "#fff";
             context.strokeStyle = "#111";
             context.beginPath();
