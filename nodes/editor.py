@@ -23,8 +23,8 @@ WIDGET = "REGIONAL_SAMPLING_DRAWING"  # web/js/editor makes it
 class RegionEditor:
     CATEGORY = inputs.CATEGORY
     DESCRIPTION = (
-        "Draw regions on a canvas in the node - rectangles, ellipses, freehand - and give each a prompt, a weight and "
-        "its part of the sampling. Together with RegionalGuider that is a whole regional picture."
+        "Draw regions on a canvas in the node - rectangles, ellipses, freehand, brush strokes - and give each a "
+        "prompt, a weight and its part of the sampling. Together with RegionalGuider that is a whole regional picture."
     )
     SEARCH_ALIASES = [
         "draw regions",

@@ -869,9 +869,9 @@ def region_editor() -> None:
         (0, 0),
         (330, 260),
         note="## RegionEditor\n\nA whole regional picture: draw regions on the canvas, write what each shows, queue. "
-        "The editor encodes all prompts, those of the base too.\n\nRegions are rectangles, ellipses and freehand "
-        "shapes; drag a card by its handle to change the order. `blend` is stack, so later ones lie on top.\n\nGive "
-        "the canvas on the left the width and height of the editor.",
+        "The editor encodes all prompts, those of the base too.\n\nRegions are rectangles, ellipses, freehand shapes "
+        "and what a brush paints; drag a card by its handle to change the order. `blend` is stack, so later ones lie "
+        "on top.\n\nGive the canvas on the left the width and height of the editor.",
     )
     loader = w.add("CheckpointLoaderSimple", "Checkpoint", (0, below(about) + 60))
     canvas = w.add("EmptyLatentImage", "Canvas", (0, below(loader)), width=width, height=height)
@@ -895,7 +895,7 @@ def region_editor() -> None:
         "RegionEditor",
         "Regions",
         (COLUMNS[1], 80),
-        (820, 880),
+        (900, 940),
         clip=(loader, 1),
         width=width,
         height=height,
@@ -904,7 +904,8 @@ def region_editor() -> None:
         regions=json.dumps({"version": 1, "regions": regions}, separators=(",", ":")),
         **shared,
     )
-    x = COLUMNS[1] + 880
+    beside = COLUMNS[1] + 960
+    x = beside + 720
     prompts = {"positive": (editor, 1), "negative": (editor, 2), "regional_prompts": (editor, 0)}
     guider = w.add("RegionalGuider", "Base and regions", (x, 80), blend="stack", **prompts, **shared)
     noise = w.add("RandomNoise", "Noise", (x, below(guider) + 60), noise_seed=7)
@@ -913,8 +914,9 @@ def region_editor() -> None:
     inputs = {"noise": noise, "guider": guider, "sampler": sampler, "sigmas": sigmas, "latent_image": canvas}
     outlets = {name: (node, 0) for name, node in inputs.items()}
     sampled = w.add("SamplerCustomAdvanced", "Sample base and regions", (x + 340, 80), **outlets)
-    decode = w.add("VAEDecode", "Decode", (x + 680, 80), samples=(sampled, 0), vae=(loader, 2))
-    w.add("SaveImage", "Picture", (x + 680, below(decode)), images=(decode, 0), filename_prefix="region_editor")
+    decode = w.add("VAEDecode", "Decode", (x + 340, below(sampled) + 60), samples=(sampled, 0), vae=(loader, 2))
+    # Where the eye is: what was drawn and what came of it, side by side.
+    w.add("SaveImage", "Picture", (beside, 80), (660, 560), images=(decode, 0), filename_prefix="region_editor")
     w.save("region_editor")
 
 

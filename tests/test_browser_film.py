@@ -86,8 +86,8 @@ def arranged(workflow):
             node["pos"] = list(at[node["type"]])
         else:
             node["pos"][0] += -400 if node["pos"][0] < 390 else 400
-        if node["type"] == "SaveImage":
-            node["size"] = [600, 500]
+        if size := {"RegionEditor": [820, 880], "SaveImage": [600, 500]}.get(node["type"]):
+            node["size"] = size
     return workflow
 
 
@@ -128,9 +128,8 @@ def test_three_regions_are_drawn_and_painted(frontend):
         return left + x * size["width"] * scale, top + y * size["height"] * scale
 
     film.shoot(700)
-    while regions():
-        film.click(cards.last.locator(".number"))
-        film.click(root.locator(".tools [data-icon=remove]"))
+    film.click(root.locator(".tools [data-icon=clear]"))
+    assert not regions()
     film.shoot(300)
 
     for count, (tool, points, prompt) in enumerate((SEA, SUN, HILL), 1):
