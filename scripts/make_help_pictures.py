@@ -64,8 +64,8 @@ class Scene:
 
 
 PROMPT = "CLIPTextEncode"
-PIPE = ("ToBasicPipe", {})
-STEPS = ("KSamplerAdvancedProvider", {"cfg": 7.0})
+PIPE: tuple[str, dict[str, Any]] = ("ToBasicPipe", {})
+STEPS: tuple[str, dict[str, Any]] = ("KSamplerAdvancedProvider", {"cfg": 7.0})
 
 PICTURES: dict[str, Picture | Scene] = {
     "RegionalSampler": Picture("lockstep_samplers"),
@@ -334,9 +334,10 @@ def photograph(page: Page, server: ComfyServer, name: str, of: Picture | Scene) 
     page.mouse.move(5, 5)
     settle(page)
     page.wait_for_timeout(700)
-    clip = {"x": ORIGIN[0], "y": ORIGIN[1], "width": round(width * scale), "height": round(height * scale)}
-    with Image.open(io.BytesIO(page.screenshot(clip=clip))) as shot:
-        return shot.convert("RGB")
+    wide, high = round(width * scale), round(height * scale)
+    shot = page.screenshot(clip={"x": ORIGIN[0], "y": ORIGIN[1], "width": wide, "height": high})
+    with Image.open(io.BytesIO(shot)) as picture:
+        return picture.convert("RGB")
 
 
 def load(page: Page, workflow: dict[str, Any]) -> None:
