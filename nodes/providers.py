@@ -198,7 +198,7 @@ class ImpactNegativeConditioningPlaceholder:
     )
     SEARCH_ALIASES = ["negative placeholder", "no negative", "flux guidance"]
     RETURN_TYPES = ("CONDITIONING",)
-    OUTPUT_TOOLTIPS = ("For the negative of a basic_pipe, and for nothing else.",)
+    OUTPUT_TOOLTIPS = ("For the negative of this pack's nodes, and for nothing else.",)
     FUNCTION = "provide"
 
     @classmethod

@@ -47,6 +47,13 @@ ENGINE = ("engine", "COMBO", "stepwise")
 LATENT = ("LATENT", "LATENT")
 REGIONAL_PROMPTS = ("regional_prompts", "REGIONAL_PROMPTS")
 SHAPES = (REGIONAL_PROMPTS, ("masks", "MASK"), ("preview", "IMAGE"))
+PARTS = (
+    ("model", "MODEL"),
+    ("clip", "CLIP"),
+    ("vae", "VAE"),
+    ("positive", "CONDITIONING"),
+    ("negative", "CONDITIONING"),
+)
 GUIDANCE = (MODEL, ("clip", "CLIP", SOCKET), NEGATIVE, CFG)
 
 # type: (inputs in the order of the node's declaration, outputs, width)
@@ -101,6 +108,19 @@ NODES: dict[str, tuple[tuple, tuple, int]] = {
         (("basic_pipe", "BASIC_PIPE"),),
         230,
     ),
+    "FromBasicPipe": ((BASIC_PIPE,), PARTS, 230),
+    "FromBasicPipe_v2": ((BASIC_PIPE,), (("basic_pipe", "BASIC_PIPE"), *PARTS), 230),
+    "EditBasicPipe": (
+        (BASIC_PIPE, MODEL, ("clip", "CLIP", SOCKET), ("vae", "VAE", SOCKET), POSITIVE, NEGATIVE),
+        (("basic_pipe", "BASIC_PIPE"),),
+        230,
+    ),
+    "GITSSchedulerFuncProvider": (
+        (("coeff", "FLOAT", 1.2), DENOISE),
+        (("SCHEDULER_FUNC", "SCHEDULER_FUNC"),),
+        280,
+    ),
+    "ImpactNegativeConditioningPlaceholder": ((), (("CONDITIONING", "CONDITIONING"),), 330),
     "KSamplerProvider": (
         (SEED, STEPS, CFG, SAMPLER, SCHEDULER, DENOISE, BASIC_PIPE, ("scheduler_func_opt", "SCHEDULER_FUNC", SOCKET)),
         (("KSAMPLER", "KSAMPLER"),),
@@ -962,6 +982,79 @@ def check_regions() -> None:
     s.finish(sampler, "check_regions")
 
 
+def basic_pipes() -> None:
+    width, height = 896, 640
+    w = Workflow()
+    about = w.add(
+        "MarkdownNote",
+        "About this workflow",
+        (0, 0),
+        (330, 300),
+        note="## One pipe for all\n\nModel, CLIP, VAE and prompts go through the graph in one wire. EditBasicPipe "
+        "changes a region's prompt and keeps the rest; FromBasicPipe takes out what other nodes want.\n\nThis is for a "
+        "model without a negative, such as Flux: the placeholder stands in for it, and cfg is Flux's guidance. For "
+        "another model put a negative prompt there. The schedule is GITS, in place of the providers' own.",
+    )
+    loader = w.add("CheckpointLoaderSimple", "Checkpoint", (0, below(about) + 60))
+    none = w.add("ImpactNegativeConditioningPlaceholder", "No negative", (0, below(loader)))
+    canvas = w.add("EmptyLatentImage", "Canvas", (0, below(none)), width=width, height=height)
+    w.group("Model and canvas", [loader, none, canvas])
+
+    def prompt(title: str, text: str, at: tuple[int, int]) -> dict:
+        return w.add("CLIPTextEncode", f"{title}: prompt", at, text=text, clip=(loader, 1))
+
+    def sampler(title: str, pipe: Output, at: tuple[int, int]) -> dict:
+        links = {"basic_pipe": pipe, "scheduler_func_opt": (gits, 0)}
+        return w.add("KSamplerAdvancedProvider", f"{title}: sampler", at, cfg=3.5, sampler_name="dpmpp_2m", **links)
+
+    def mask(title: str, left: int, top: int, side: tuple[int, int], y: int) -> list[dict]:
+        shape = w.add("SolidMask", f"{title}: size", (COLUMNS[1], y), width=side[0], height=side[1])
+        links = {"destination": (empty, 0), "source": (shape, 0), "x": left, "y": top}
+        return [shape, w.add("MaskComposite", f"{title}: place", (COLUMNS[2], y), **links)]
+
+    gits = w.add("GITSSchedulerFuncProvider", "Schedule", (COLUMNS[4], -150))
+    empty = w.add("SolidMask", "Empty mask", (COLUMNS[1], 80), value=0.0, width=width, height=height)
+    base = prompt("Base", "soft white clouds in a blue sky", (COLUMNS[2], 80))
+    parts = {"model": (loader, 0), "clip": (loader, 1), "vae": (loader, 2)}
+    pipe = w.add("ToBasicPipe", "Pipe", (COLUMNS[3] + 60, 80), positive=(base, 0), negative=(none, 0), **parts)
+    unpacked = w.add("FromBasicPipe_v2", "Base: unpack", (COLUMNS[4], 80), basic_pipe=(pipe, 0))
+    base_sampler = sampler("Base", (unpacked, 0), (COLUMNS[5] + 40, 80))
+    w.group("Base: soft white clouds in a blue sky", [empty, base, pipe, unpacked, base_sampler])
+
+    first = "golden diagonal stripes on brown"
+    y = 80 + ROW
+    masks = mask("Region 1", 96, 96, (320, 448), y)
+    own = prompt("Region 1", first, (COLUMNS[3], y))
+    edited = w.add(
+        "EditBasicPipe", "Region 1: its own prompt", (COLUMNS[4], y), basic_pipe=(pipe, 0), positive=(own, 0)
+    )
+    own_sampler = sampler("Region 1", (edited, 0), (COLUMNS[5] + 40, y))
+    links = {"mask": (masks[-1], 0), "advanced_sampler": (own_sampler, 0)}
+    region = w.add("RegionalPrompt", "Region 1", (COLUMNS[6] + 40, y), **links)
+    w.group(f"Region 1: {first}", [*masks, own, edited, own_sampler, region], "#8A8")
+
+    second = "crimson spots on pink"
+    y += ROW
+    masks = mask("Region 2", 512, 160, (288, 320), y)
+    own = prompt("Region 2", second, (COLUMNS[3], y))
+    taken = w.add("FromBasicPipe", "Region 2: unpack", (COLUMNS[4], y), basic_pipe=(pipe, 0))
+    links = {"mask": (masks[-1], 0), "model": (taken, 0), "positive": (own, 0), "negative": (taken, 4)}
+    light = w.add("RegionalPromptFromConditioning", "Region 2", (COLUMNS[5] + 40, y), cfg=3.5, **links)
+    w.group(f"Region 2: {second}", [*masks, own, taken, light], "#88A")
+
+    at = (COLUMNS[7] + 40, 80 + ROW)
+    combined = w.add(
+        "CombineRegionalPrompts", "All regions", at, regional_prompts1=(region, 0), regional_prompts2=(light, 0)
+    )
+    links = {"samples": (canvas, 0), "base_sampler": (base_sampler, 0), "regional_prompts": (combined, 0)}
+    at = (COLUMNS[8] + 40, 80)
+    sampled = w.add("RegionalSampler", "Sample base and regions", at, seed=5, engine="lockstep", **links)
+    x = COLUMNS[9] + 60
+    decode = w.add("VAEDecode", "Decode", (x, 80), samples=(sampled, 0), vae=(unpacked, 3))
+    w.add("SaveImage", "Picture", (x, below(decode)), images=(decode, 0), filename_prefix="basic_pipes")
+    w.save("basic_pipes")
+
+
 def hires() -> None:
     s = Sketch(
         512,
@@ -1111,6 +1204,7 @@ def main() -> None:
     image_to_image()
     regional_inpainting()
     from_impact_pack()
+    basic_pipes()
     color_mask()
     grid()
     region_editor()
