@@ -16,7 +16,6 @@ import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from browser import find_browser
 from comfy_server import ComfyServer
@@ -39,9 +38,8 @@ SETTINGS = {
     "Comfy.NodeBadge.NodeSourceBadgeMode": "None",
     "Comfy.NodeBadge.NodeLifeCycleBadgeMode": "None",
 }
-CHECKPOINT = (
-    "v1-5-pruned-emaonly-fp16.safetensors"  # that of the examples; an empty file keeps the node from complaining
-)
+# That of the examples; an empty file keeps the node from complaining.
+CHECKPOINT = "v1-5-pruned-emaonly-fp16.safetensors"
 
 
 @dataclass(frozen=True)
@@ -55,19 +53,7 @@ class Picture:
     size: tuple[int, int] = (0, 0)  # of the node, where it should not be as small as it can be
 
 
-@dataclass(frozen=True)
-class Scene:
-    """A graph that no example has: nodes by name as (type, widget values), links as (from, output, to, input)."""
-
-    nodes: dict[str, tuple[str, dict[str, Any]]]
-    links: tuple[tuple[str, int, str, str], ...]
-
-
-PROMPT = "CLIPTextEncode"
-PIPE: tuple[str, dict[str, Any]] = ("ToBasicPipe", {})
-STEPS: tuple[str, dict[str, Any]] = ("KSamplerAdvancedProvider", {"cfg": 7.0})
-
-PICTURES: dict[str, Picture | Scene] = {
+PICTURES = {
     "RegionalSampler": Picture("lockstep_samplers"),
     "RegionalSamplerAdvanced": Picture("regional_sampler_advanced"),
     "TwoAdvancedSamplersForMask": Picture("two_advanced_samplers_for_mask"),
@@ -86,63 +72,12 @@ PICTURES: dict[str, Picture | Scene] = {
     "KSamplerAdvancedProvider": Picture("regional_sampler", number=1),
     "KSamplerProvider": Picture("two_samplers_for_mask"),
     "ToBasicPipe": Picture("two_loras"),
-    "EditBasicPipe": Scene(
-        {
-            "base": PIPE,
-            "words": (PROMPT, {"text": "a red barn"}),
-            "edit": ("EditBasicPipe", {}),
-            "sampler": STEPS,
-        },
-        (("base", 0, "edit", "basic_pipe"), ("words", 0, "edit", "positive"), ("edit", 0, "sampler", "basic_pipe")),
-    ),
-    "FromBasicPipe": Scene(
-        {"pipe": PIPE, "from": ("FromBasicPipe", {}), "sampler": ("KSampler", {"cfg": 7.0})},
-        (
-            ("pipe", 0, "from", "basic_pipe"),
-            ("from", 0, "sampler", "model"),
-            ("from", 3, "sampler", "positive"),
-            ("from", 4, "sampler", "negative"),
-        ),
-    ),
-    "FromBasicPipe_v2": Scene(
-        {"pipe": PIPE, "from": ("FromBasicPipe_v2", {}), "sampler": STEPS, "decode": ("VAEDecode", {})},
-        (
-            ("pipe", 0, "from", "basic_pipe"),
-            ("from", 0, "sampler", "basic_pipe"),
-            ("from", 3, "decode", "vae"),
-        ),
-    ),
-    "GITSSchedulerFuncProvider": Scene(
-        {"gits": ("GITSSchedulerFuncProvider", {}), "sampler": STEPS}, (("gits", 0, "sampler", "scheduler_func_opt"),)
-    ),
-    "ImpactNegativeConditioningPlaceholder": Scene(
-        {
-            "words": (PROMPT, {"text": "a red barn in a field of rye"}),
-            "none": ("ImpactNegativeConditioningPlaceholder", {}),
-            "pipe": PIPE,
-            "sampler": ("KSamplerAdvancedProvider", {"cfg": 3.5, "scheduler": "simple"}),
-        },
-        (
-            ("words", 0, "pipe", "positive"),
-            ("none", 0, "pipe", "negative"),
-            ("pipe", 0, "sampler", "basic_pipe"),
-        ),
-    ),
+    "EditBasicPipe": Picture("basic_pipes"),
+    "FromBasicPipe": Picture("basic_pipes"),
+    "FromBasicPipe_v2": Picture("basic_pipes"),
+    "GITSSchedulerFuncProvider": Picture("basic_pipes"),
+    "ImpactNegativeConditioningPlaceholder": Picture("basic_pipes"),
 }
-
-BUILD = """([nodes, links]) => {
-    const made = {};
-    for (const [name, [type, values]] of Object.entries(nodes)) {
-        const node = (made[name] = LiteGraph.createNode(type));
-        app.graph.add(node);
-        for (const [widget, value] of Object.entries(values)) {
-            node.widgets.find((one) => one.name === widget).value = value;
-        }
-    }
-    for (const [from, output, to, input] of links) {
-        made[from].connect(output, made[to], made[to].inputs.findIndex(({ name }) => name === input));
-    }
-}"""
 
 # A node in this one's place, with its links and its title.
 REPLACE = """([from, to]) => {
@@ -172,8 +107,8 @@ RUN = """async (id) => {
     return made?.id ?? null;
 }"""
 
-# Leaves the node in colour and its neighbours, under the names that they are found by. A scene is all neighbours.
-CUT = """([id, { direct, scene }]) => {
+# Leaves the node in colour and its neighbours, under the names that they are found by.
+CUT = """([id, direct]) => {
     const graph = app.graph, target = graph.getNodeById(id);
     const links = () => [...graph.links.values()];
     const before = new Set(), after = new Set();
@@ -181,11 +116,11 @@ CUT = """([id, { direct, scene }]) => {
         if (origin_id == id) after.add(graph.getNodeById(target_id));
         if (target_id == id) before.add(graph.getNodeById(origin_id));
     }
-    for (const node of scene ? [] : [...graph.nodes]) {
+    for (const node of [...graph.nodes]) {
         if (node !== target && !before.has(node) && !after.has(node)) graph.remove(node);
     }
     for (const group of [...graph.groups]) graph.remove(group);
-    for (const { id: link, origin_id, target_id } of scene ? [] : links()) {
+    for (const { id: link, origin_id, target_id } of links()) {
         if (origin_id == id || target_id == id) continue;
         // A link past the node would lie behind it.
         if (direct || after.has(graph.getNodeById(target_id))) graph.removeLink(link);
@@ -304,29 +239,21 @@ def take(names: list[str], base: str) -> None:
         browser.close()
 
 
-def photograph(page: Page, server: ComfyServer, name: str, of: Picture | Scene) -> Image.Image:
-    rules = {"direct": False, "scene": isinstance(of, Scene)}
-    keep, size = [], (0, 0)
-    if isinstance(of, Scene):
-        load(page, {"last_node_id": 0, "last_link_id": 0, "nodes": [], "links": [], "version": 0.4})
-        page.evaluate(BUILD, [of.nodes, of.links])
-        node = first(page, name)
-    else:
-        rules["direct"] = of.direct
-        keep, size = [of.runs, "RegionEditor"], of.size
-        workflow = json.loads((ROOT / "example_workflows" / f"{of.example}.json").read_text("utf-8"))
-        if of.runs:
-            for one in workflow["nodes"]:
-                if one["type"] == "CheckpointLoaderSimple":
-                    one.update(type="RegionalTestingLoader", widgets_values=["eps", "texture", False])
-        load(page, workflow)
-        node = first(page, name, of.number)
-        if of.runs:
-            run(page, server, first(page, of.runs))
-            page.evaluate(REPLACE, ["RegionalTestingLoader", "CheckpointLoaderSimple"])
-    page.evaluate(CUT, [node, rules])
+def photograph(page: Page, server: ComfyServer, name: str, of: Picture) -> Image.Image:
+    workflow = json.loads((ROOT / "example_workflows" / f"{of.example}.json").read_text("utf-8"))
+    if of.runs:
+        for one in workflow["nodes"]:
+            if one["type"] == "CheckpointLoaderSimple":
+                one.update(type="RegionalTestingLoader", widgets_values=["eps", "texture", False])
+    page.evaluate("(workflow) => app.loadGraphData(workflow)", workflow)
     settle(page)
-    page.evaluate(SHRINK, [node, keep, size])
+    node = first(page, name, of.number)
+    if of.runs:
+        run(page, server, first(page, of.runs))
+        page.evaluate(REPLACE, ["RegionalTestingLoader", "CheckpointLoaderSimple"])
+    page.evaluate(CUT, [node, of.direct])
+    settle(page)
+    page.evaluate(SHRINK, [node, [of.runs, "RegionEditor"], of.size])
     settle(page)
     left, top, width, height = page.evaluate(ARRANGE, node)
     scale = min(1.0, WIDTH / width)
@@ -338,11 +265,6 @@ def photograph(page: Page, server: ComfyServer, name: str, of: Picture | Scene) 
     shot = page.screenshot(clip={"x": ORIGIN[0], "y": ORIGIN[1], "width": wide, "height": high})
     with Image.open(io.BytesIO(shot)) as picture:
         return picture.convert("RGB")
-
-
-def load(page: Page, workflow: dict[str, Any]) -> None:
-    page.evaluate("(workflow) => app.loadGraphData(workflow)", workflow)
-    settle(page)
 
 
 def settle(page: Page) -> None:
