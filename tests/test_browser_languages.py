@@ -37,7 +37,7 @@ def shown(frontend, node):
     code = """async ([id, drawing, tools]) => {
         const frame = () => new Promise(requestAnimationFrame);
         const node = app.canvas.graph.getNodeById(id);
-        const widget = node.widgets.find(({ name }) => name === "drawing");
+        const widget = node.widgets.find(({ name }) => name === "regions");
         const of = (selector) => widget.element.querySelector(selector);
         widget.value = "[]";
         await frame();
@@ -86,47 +86,36 @@ def test_japanese(open_in, nodes2):
 def test_english_in_place_of_others(open_in, language):
     frontend = open_in(language)
     assert shown(frontend, frontend.add("RegionEditor")) == expected(str)
-    frontend.said = [text for text in frontend.said if 'Locale "xx" not shipped' not in text]  # the host's own words
-    frontend.check_console()
+    if language == "pt-BR":  # of the other the host itself complains, and goes on in English
+        frontend.check_console()
+
+
+def change(frontend, language, node):
+    """In the settings: the host makes all nodes anew, and does not load the page again."""
+    frontend.load(frontend.save())  # it forgets what a script has added
+    frontend.js("(id) => (app.canvas.graph.getNodeById(id).isOld = true)", node)
+    frontend.setting("Comfy.Locale", language)
+    # Its own labels may stay in the language before: it does not wait for those of the new one.
+    code = "(id) => [app.canvas.graph.getNodeById(id)].some((node) => node && !node.isOld)"
+    frontend.page.wait_for_function(code, arg=node)
+    frontend.settle()
 
 
 def test_changed_in_the_settings(open_in):
-    """The host makes all nodes anew, and does not load the page again."""
     frontend = open_in("en")
     node = frontend.add("RegionEditor")
     assert shown(frontend, node) == expected(str)
-    frontend.setting("Comfy.Locale", "fr")
-    words = saved("fr")["regionalSampling"]
-    code = """(text) => app.canvas.graph.nodes[0]?.widgets.find(({ name }) => name === "drawing")?.element
-        .querySelector(`[title="${text}"]`)"""
-    frontend.page.wait_for_function(code, arg=words[TOOLS["rect"]])
-    assert shown(frontend, node) == {**expected(words.__getitem__), "name": "Region 1"}
+    change(frontend, "fr", node)
+    assert shown(frontend, node) == expected(saved("fr")["regionalSampling"].__getitem__)
     assert list(frontend.inputs(frontend.add("CombineRegionalPrompts"))) == ["regional_prompts1"]
     frontend.check_console()
 
 
-def test_english_without_words(open_in, browser):
-    """The host's own question is answered, the pack's is not."""
-    asked = []
-
-    def answer(route):
-        asked.append(route.request.url)
-        route.continue_() if len(asked) == 1 else route.fulfill(json=None)
-
-    new_context = browser.new_context
-
-    def routed(**options):
-        context = new_context(**options)
-        context.route("**/i18n", answer)
-        return context
-
-    browser.new_context = routed
-    try:
-        frontend = open_in("ja")
-    finally:
-        del browser.new_context
+def test_english_where_the_words_do_not_come(open_in):
+    frontend = open_in("en")
     node = frontend.add("RegionEditor")
-    assert title(frontend, node) == saved("ja", "nodeDefs")["RegionEditor"]["display_name"]
+    frontend.page.route("**/i18n", lambda route: route.fulfill(json=None))
+    with frontend.page.expect_request("**/i18n"):
+        change(frontend, "fr", node)
     assert shown(frontend, node) == expected(str)
-    assert len(asked) == 2
     frontend.check_console()
