@@ -458,10 +458,9 @@ export class View {
         context.strokeRect(frame.x - 0.5, frame.y - 0.5, frame.w + 1, frame.h + 1);
     }
 
-    /** @param {Shape} shape */
+    /** @param {Exclude<Shape, import("./shapes.js").Brush>} shape */
     #path(shape) {
         const path = new Path2D();
-        if (shape.type === "brush") return path;
         const { x, y, w, h } = this.#onCanvas(bounds(shape));
         if (shape.type === "rect") path.rect(x, y, w, h);
         else if (shape.type === "ellipse") path.ellipse(x + w / 2, y + h / 2, w / 2, h / 2, 0, 0, 2 * Math.PI);
@@ -565,7 +564,7 @@ export class View {
         const at = (/** @type {number} */ wide) => (region.shape.type === "rect" ? left : left + (width - wide) / 2);
         context.save();
         if (!region.enabled) context.globalAlpha = 0.5;
-        if (region.shape.type !== "brush") context.clip(this.#path(region.shape));
+        if (region.shape.type !== "brush") context.clip(this.#path(region.shape)); // on strokes words are wider
         context.font = FONT;
         context.textBaseline = "middle";
         const label = shorten(context, `${number}  ${region.name}`, Math.max(width - 10, 12));
