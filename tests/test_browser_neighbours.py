@@ -43,7 +43,7 @@ def test_nodes_of_another_pack_are_left_alone(page):
     """The class ids are other packs' too."""
     code = """async (kind) => {
         const { [kind]: def } = await (await fetch("/object_info/" + kind)).json();
-        await app.registerNodeDef(kind, { ...def, category: "another pack" });
+        await app.registerNodeDef(kind, { ...def, python_module: "custom_nodes.another" });
     }"""
     page.js(code, COMBINE)
     page.empty()
