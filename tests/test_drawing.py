@@ -190,7 +190,8 @@ def test_large_canvases_have_smaller_masks():
 def test_the_largest_drawing():
     points = [((k * 0.618034) % 1, (k * 0.381966 * 1.7) % 1) for k in range(drawing.MAX_POINTS)]
     line, strokes = {"type": "freehand", "points": points}, brush(points, 0.5)
-    assert [0 < float(mask.mean()) <= 1 for shape in (line, strokes) for mask in masks(shape, size=(256, 256))] == [1, 1]
+    for shape in (line, strokes):
+        assert 0 < float(masks(shape, size=(256, 256)).mean()) <= 1
 
 
 # The JSON
