@@ -33,14 +33,9 @@ def words(text):
 
 
 def described_inputs(page):
-    """What the table of inputs, or the list of them, has a row for."""
-    if rows := re.search(r"^\| Input \|.*\n\|.*\n((?:\|.*\n)+)", page, re.MULTILINE):
-        first_cells = [row.split("|")[1] for row in rows[1].splitlines()]
-    elif listed := re.search(r"^## Inputs\n\n((?:- .*\n(?:  .*\n)*)+)", page, re.MULTILINE):
-        first_cells = re.findall(r"^- (.*?):", listed[1], re.MULTILINE)
-    else:
-        return []
-    return [name for cell in first_cells for name in words(cell)]
+    """The names in front of the list of inputs."""
+    listed = re.search(r"^## Inputs\n\n((?:- .*\n(?:  .*\n)*)+)", page, re.MULTILINE)
+    return [name for one in re.findall(r"^- (.*?):", listed[1] if listed else "", re.MULTILINE) for name in words(one)]
 
 
 def pictures(page):
