@@ -43,7 +43,16 @@ RECOVERY = (
     ("additional_sampler", "COMBO", "AUTO"),
     ("additional_sigma_ratio", "FLOAT", 0.3),
 )
-ENGINE = ("engine", "COMBO", "stepwise")
+# The last widgets of nodes that Impact Pack has too, where they are not.
+PRESENCE = (
+    ("start_percent", "FLOAT", 0.0),
+    ("end_percent", "FLOAT", 1.0),
+    ("weight", "FLOAT", 1.0),
+    ("denoise", "FLOAT", 1.0),
+)
+CROP = (("region_compute", "COMBO", "full"), ("crop_context", "INT", 128))
+BLEND = ("blend", "COMBO", "mix")
+ENGINE = (("engine", "COMBO", "stepwise"), *CROP)
 LATENT = ("LATENT", "LATENT")
 REGIONAL_PROMPTS = ("regional_prompts", "REGIONAL_PROMPTS")
 SHAPES = (REGIONAL_PROMPTS, ("masks", "MASK"), ("preview", "IMAGE"))
@@ -65,6 +74,7 @@ NODES: dict[str, tuple[tuple, tuple, int]] = {
     ),
     "CLIPTextEncode": ((("text", "STRING", ""), ("clip", "CLIP", SOCKET)), (("CONDITIONING", "CONDITIONING"),), 330),
     "EmptyLatentImage": ((("width", "INT", 512), ("height", "INT", 512), ("batch_size", "INT", 1)), (LATENT,), 330),
+    "PrimitiveInt": ((("value", "INT", 0, CONTROL),), (("INT", "INT"),), 330),
     "KSampler": (
         (MODEL, SEED, STEPS, CFG, SAMPLER, SCHEDULER, POSITIVE, NEGATIVE, ("latent_image", "LATENT", SOCKET), DENOISE),
         (LATENT,),
@@ -146,6 +156,7 @@ NODES: dict[str, tuple[tuple, tuple, int]] = {
             ("variation_seed", "INT", 0),
             ("variation_strength", "FLOAT", 0.0),
             ("variation_method", "COMBO", "linear"),
+            *PRESENCE,
         ),
         (("REGIONAL_PROMPTS", "REGIONAL_PROMPTS"),),
         280,
@@ -157,10 +168,7 @@ NODES: dict[str, tuple[tuple, tuple, int]] = {
             POSITIVE,
             NEGATIVE,
             CFG,
-            ("start_percent", "FLOAT", 0.0),
-            ("end_percent", "FLOAT", 1.0),
-            ("weight", "FLOAT", 1.0),
-            ("denoise", "FLOAT", 1.0),
+            *PRESENCE,
         ),
         (("REGIONAL_PROMPTS", "REGIONAL_PROMPTS"),),
         280,
@@ -184,7 +192,8 @@ NODES: dict[str, tuple[tuple, tuple, int]] = {
             OVERLAP,
             RESTORE,
             *RECOVERY,
-            ENGINE,
+            *ENGINE,
+            BLEND,
         ),
         (LATENT,),
         320,
@@ -203,7 +212,8 @@ NODES: dict[str, tuple[tuple, tuple, int]] = {
             BASE_SAMPLER,
             REGIONS,
             *RECOVERY,
-            ENGINE,
+            *ENGINE,
+            BLEND,
         ),
         (LATENT,),
         320,
@@ -228,7 +238,7 @@ NODES: dict[str, tuple[tuple, tuple, int]] = {
             ("mask_sampler", "KSAMPLER_ADVANCED", SOCKET),
             MASK,
             OVERLAP,
-            ENGINE,
+            *ENGINE,
         ),
         (LATENT,),
         300,
@@ -242,9 +252,8 @@ NODES: dict[str, tuple[tuple, tuple, int]] = {
             REGIONS,
             OVERLAP,
             ("base_only_percent", "FLOAT", 0.0),
-            ("region_compute", "COMBO", "full"),
-            ("crop_context", "INT", 128),
-            ("blend", "COMBO", "mix"),
+            *CROP,
+            BLEND,
         ),
         (("GUIDER", "GUIDER"),),
         280,
@@ -273,7 +282,7 @@ NODES: dict[str, tuple[tuple, tuple, int]] = {
         400,
     ),
     "RegionalPreview": (
-        (REGIONS, ("image", "IMAGE", SOCKET), ("samples", "LATENT", SOCKET), OVERLAP, ("blend", "COMBO", "mix")),
+        (REGIONS, ("image", "IMAGE", SOCKET), ("samples", "LATENT", SOCKET), OVERLAP, BLEND),
         (REGIONAL_PROMPTS, ("preview", "IMAGE")),
         300,
     ),
@@ -287,9 +296,8 @@ NODES: dict[str, tuple[tuple, tuple, int]] = {
             DENOISE,
             OVERLAP,
             ("engine", "COMBO", "lockstep"),
-            ("region_compute", "COMBO", "full"),
-            ("crop_context", "INT", 128),
-            ("blend", "COMBO", "mix"),
+            *CROP,
+            BLEND,
         ),
         (REGIONAL_PROMPTS, ("report", "STRING")),
         420,
@@ -398,7 +406,7 @@ class Workflow:
     def add(
         self, kind: str, title: str, at: tuple[int, int], size: tuple[int, int] | None = None, **values: Any
     ) -> dict:
-        """A node; `values` gives its inputs: an Output to link, or a widget's value."""
+        """A node; `values` gives its inputs: an Output to link, or a widget's value. A widget can be linked too."""
         inputs, outputs, width = NODES[kind]
         sockets = [i for i in inputs if i[2] is SOCKET]
         widgets = [i for i in inputs if i[2] is not SOCKET]
@@ -424,8 +432,13 @@ class Workflow:
             if name in values:
                 slot["link"] = self._link(values[name], node, len(node["inputs"]) - 1, type_)
         for name, type_, default, *control in widgets:
-            node["inputs"].append({"name": name, "type": type_, "widget": {"name": name}, "link": None})
-            node["widgets_values"] += [values.get(name, default), *control]
+            slot = {"name": name, "type": type_, "widget": {"name": name}, "link": None}
+            node["inputs"].append(slot)
+            value = values.get(name, default)
+            if isinstance(value, tuple):
+                slot["link"] = self._link(value, node, len(node["inputs"]) - 1, type_)
+                value = value[0]["widgets_values"][0]  # the widget stays, and shows what a run will give it
+            node["widgets_values"] += [value, *control]
         if kind == "MarkdownNote":
             node["widgets_values"] = [values["note"]]
         if size is None:
@@ -757,8 +770,9 @@ def from_impact_pack() -> None:
         return regional
 
     saved = sampled("As saved with Impact Pack", made, 80, "impact_stepwise")
-    for values in (saved["inputs"], saved["widgets_values"]):
-        values.pop()  # the engine, which Impact Pack's node does not have
+    for node, later in ((saved, (*ENGINE, BLEND)), *((region, PRESENCE) for region in made)):
+        for values in (node["inputs"], node["widgets_values"]):
+            del values[-len(later) :]  # Impact Pack's node does not have them; the room for them stays
     s.w.add(
         "MarkdownNote",
         "What to swap",
@@ -891,10 +905,13 @@ def region_editor() -> None:
         note="## RegionEditor\n\nA whole regional picture: draw regions on the canvas, write what each shows, queue. "
         "The editor encodes all prompts, those of the base too.\n\nRegions are rectangles, ellipses, freehand shapes "
         "and what a brush paints; drag a card by its handle to change the order. `blend` is stack, so later ones lie "
-        "on top.\n\nGive the canvas on the left the width and height of the editor.",
+        "on top.\n\nWidth and height, below, are both the canvas's and the editor's.",
     )
     loader = w.add("CheckpointLoaderSimple", "Checkpoint", (0, below(about) + 60))
-    canvas = w.add("EmptyLatentImage", "Canvas", (0, below(loader)), width=width, height=height)
+    across = w.add("PrimitiveInt", "Width", (0, below(loader)), value=width)
+    down = w.add("PrimitiveInt", "Height", (0, below(across)), value=height)
+    size = {"width": (across, 0), "height": (down, 0)}
+    canvas = w.add("EmptyLatentImage", "Canvas", (0, below(down)), **size)
     hill = [(0, 1), (0, 0.74), (0.14, 0.6), (0.3, 0.55), (0.46, 0.64), (0.6, 0.78), (0.78, 0.7), (1, 0.86), (1, 1)]
     drawn = [
         ("Sea", "#0072b2", "bold teal waves on navy", {"type": "rect", "x": 0, "y": 0.5, "w": 1, "h": 0.5}),
@@ -917,11 +934,10 @@ def region_editor() -> None:
         (COLUMNS[1], 80),
         (900, 940),
         clip=(loader, 1),
-        width=width,
-        height=height,
         positive="soft white clouds in a blue sky",
         negative="blurry, low quality, watermark",
         regions=json.dumps({"version": 1, "regions": regions}, separators=(",", ":")),
+        **size,
         **shared,
     )
     beside = COLUMNS[1] + 960
@@ -1155,9 +1171,10 @@ def main() -> None:
             {"text": "orange spots on cream", "box": (616, 72, 304, 304)},
         ],
         "## RegionalSampler\n\nOne picture, four prompts: a base and three regions, each with a mask, a prompt and a "
-        "sampler of its own. The base alone makes the first 2 steps, then base and regions take turns at every step."
-        "\n\nRegions are rectangles here; any mask will do.",
+        "sampler of its own. The base alone makes the first 2 steps; from then on base and regions paint side by side, "
+        "in one run (`engine` lockstep).\n\nRegions are rectangles here; any mask will do.",
         seed=3,
+        engine="lockstep",
     )
     regional(
         "regional_sampler_advanced",

@@ -1,14 +1,16 @@
 """Saved workflows become API prompts; the examples are well-formed and fit the pack's nodes."""
 
 import copy
+import itertools
 import json
 from pathlib import Path
 
 import make_workflows
 import pytest
-from workflow import to_prompt, use_demo_model
+from workflow import WIDGET_TYPES, to_prompt, use_demo_model
 
 EXAMPLES = sorted((Path(__file__).parent.parent / "example_workflows").glob("*.json"))
+IMPACT_PACK_HAS = {"RegionalPrompt": 3, "RegionalSampler": 11}  # widgets; of the other nodes that stand there, all
 INFO = {
     "CheckpointLoaderSimple": {"input": {"required": {"ckpt_name": [["a.safetensors"], {}]}}, "display_name": "Load"},
     "Text": {"input": {"required": {"text": ["STRING", {"multiline": True}], "clip": ["CLIP"]}}},
@@ -174,6 +176,61 @@ def test_example_is_well_formed(path, pack):
     for entry in nodes.values():
         if cls := pack.NODE_CLASS_MAPPINGS.get(entry["type"]):
             _check_declaration(entry, cls)
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
+def test_example_has_all_widgets(path, pack):
+    """In order, or the browser gives a widget another's value; and all, or it grows the node over its group."""
+    saved = json.loads(path.read_text(encoding="utf-8"))
+    old = _before(saved, "As saved with Impact Pack")
+    assert bool(old) == (path.stem == "from_impact_pack")
+    for entry in saved["nodes"]:
+        if cls := pack.NODE_CLASS_MAPPINGS.get(entry["type"]):
+            widgets = []
+            for name, (kind, options) in {**_inputs(cls, "required"), **_inputs(cls, "optional")}.items():
+                if (isinstance(kind, list) or kind in WIDGET_TYPES) and not options.get("forceInput"):
+                    widgets.append((name, options.get("control_after_generate", False)))
+            if entry["id"] in old:
+                widgets = widgets[: IMPACT_PACK_HAS.get(entry["type"], len(widgets))]
+            names = [slot["name"] for slot in entry["inputs"] if "widget" in slot]
+            assert names == [name for name, _ in widgets], entry["title"]
+            assert len(entry["widgets_values"]) == sum(1 + control for _, control in widgets), entry["title"]
+
+
+def _before(saved, title):
+    """The ids of the nodes with this title and of all that feed them."""
+    found, todo = set(), {node["id"] for node in saved["nodes"] if node["title"] == title}
+    while todo:
+        found |= todo
+        todo = {origin for _, origin, _, target, *_ in saved["links"] if target in found} - found
+    return found
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
+def test_nothing_lies_on_another_in_an_example(path):
+    """A node is on no other, in one group or none, and wholly; groups are apart."""
+    saved = json.loads(path.read_text(encoding="utf-8"))
+    groups = {group["title"]: _sides(*group["bounding"]) for group in saved["groups"]}
+    nodes = {}
+    for node in saved["nodes"]:
+        (x, y), (width, height) = node["pos"], node["size"]
+        title = f"{node['title']} ({node['id']})"
+        nodes[title] = _sides(x, y - make_workflows.TITLE_HEIGHT, width, height + make_workflows.TITLE_HEIGHT)
+    for boxes in (groups, nodes):
+        for (one, a), (other, b) in itertools.combinations(boxes.items(), 2):
+            assert not _meet(a, b), (one, other)
+    for (one, a), (group, b) in itertools.product(nodes.items(), groups.items()):
+        inside = b[0] <= a[0] and b[1] <= a[1] and a[2] <= b[2] and a[3] <= b[3]
+        assert inside or not _meet(a, b), (one, group)
+
+
+def _sides(x, y, width, height):
+    return x, y, x + width, y + height
+
+
+def _meet(a, b):
+    """Whether two boxes (left, top, right, bottom) have more than an edge in common."""
+    return max(a[0], b[0]) < min(a[2], b[2]) and max(a[1], b[1]) < min(a[3], b[3])
 
 
 def _check_declaration(entry, cls):
