@@ -363,8 +363,10 @@ class WebSocket:
 
 
 def images(entry: Mapping[str, Any]) -> list[dict[str, str]]:
-    """The images of a history entry: those a node saved first, then those it only previews."""
-    found = [image for output in entry["outputs"].values() for image in output.get("images", [])]
+    """The images of a history entry, by the ids of their nodes: all that are saved, then those that are only shown."""
+    # Which of several nodes runs first is chance: ComfyUI keeps those that are ready in a set.
+    outputs = sorted(entry["outputs"].items(), key=lambda item: (len(item[0]), item[0]))
+    found = [image for _, output in outputs for image in output.get("images", [])]
     return sorted(found, key=lambda image: image.get("type") != "output")
 
 
