@@ -160,10 +160,14 @@ def _presence_inputs() -> dict[str, inputs.Declaration]:
     """When and how much a region counts: the last optional inputs of the region nodes."""
     return {
         "start_percent": _percent(
-            0.0, "Where in the sampling progress (0..1) the region begins; before, its place is the base's. 0: at once."
+            0.0,
+            "Where in the sampling progress (0..1 of the noise schedule, not of the steps) the region begins; before, "
+            "its place is the base's. 0: at once.",
         ),
         "end_percent": _percent(
-            1.0, "Where in the sampling progress (0..1) the region ends; after, its place is the base's. 1: never."
+            1.0,
+            "Where in the sampling progress (0..1 of the noise schedule, not of the steps) the region ends; after, its "
+            "place is the base's, whose last steps may paint over it. 1: never.",
         ),
         "weight": _percent(
             1.0, "How much the region counts against what is under it. 1: all; 0: nothing. Lockstep only."
@@ -248,7 +252,14 @@ class RegionalPrompt:
 class RegionalPromptFromConditioning:
     CATEGORY = inputs.CATEGORY
     DESCRIPTION = "One region from a mask, a model and its prompts; sampler and schedule are those of the base."
-    SEARCH_ALIASES = ["region", "regional prompt", "mask prompt", "regional conditioning"]
+    SEARCH_ALIASES = [
+        "region",
+        "regional prompt",
+        "mask prompt",
+        "regional conditioning",
+        "conditioning mask",
+        "set mask",
+    ]
     RETURN_TYPES = ("REGIONAL_PROMPTS",)
     OUTPUT_TOOLTIPS = ("A list with this one region, for this pack's sampler nodes and RegionalGuider.",)
     FUNCTION = "make"

@@ -29,6 +29,10 @@ class RegionEditor:
     SEARCH_ALIASES = [
         "draw regions",
         "region editor",
+        "brush",
+        "paint mask",
+        "draw mask",
+        "mask editor",
         "canvas",
         "bounding box",
         "area prompt",

@@ -34,6 +34,10 @@ class RegionalSampler:
         "attention couple",
         "latent couple",
         "masked sampling",
+        "multi prompt",
+        "split prompt",
+        "two characters",
+        "regional inpaint",
     ]
     RETURN_TYPES = ("LATENT",)
     OUTPUT_TOOLTIPS = ("The sampled latent, without noise_mask.",)

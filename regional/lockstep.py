@@ -21,7 +21,7 @@ from ..samplers.session import Session
 from .composed import ComposedGuider
 from .job import Job, Steps, vary
 from .loops import Loop, SideBySide
-from .regions import read_regions
+from .regions import counted, read_regions
 from .shares import Shares, Window
 
 log = logging.getLogger(__name__)
@@ -92,7 +92,7 @@ def run(job: Job) -> Latent:
             True,
             seed,
         )
-    session.say(f"{steps.total} steps, {len(canvas.regions)} regions")
+    session.say(f"{steps.total} steps, {counted(canvas.regions)}")
     device, dtype = comfy.model_management.intermediate_device(), comfy.model_management.intermediate_dtype()
     return {**latents.without_mask(latent), "samples": out.to(device=device, dtype=dtype)}
 

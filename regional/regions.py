@@ -55,6 +55,11 @@ class Region:
         return self.prompt.touch_noise(noise)
 
 
+def counted(regions: Sequence[Region]) -> str:
+    """How many there are, in words."""
+    return "1 region" if len(regions) == 1 else f"{len(regions)} regions"
+
+
 def read_regions(prompts: object, base_model: Any, overlap: int, owner: str) -> list[Region]:
     """The regions of REGIONAL_PROMPTS, in order; those whose mask is empty are left out. Nothing is changed.
 

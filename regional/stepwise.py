@@ -18,7 +18,7 @@ from ..samplers.providers import as_own, call
 from ..samplers.recovery import NO_RECOVERY
 from ..samplers.session import Session
 from .job import Canvas, Job, Steps
-from .regions import Region
+from .regions import Region, counted
 from .shares import Window
 
 log = logging.getLogger(__name__)
@@ -120,7 +120,7 @@ def run(job: Job) -> Latent:
             steps.leave_noise,
             options.recovery,
         )
-    session.say(f"{steps.total} steps, {len(canvas.regions)} regions")
+    session.say(f"{steps.total} steps, {counted(canvas.regions)}")
     return latents.without_mask(latent)
 
 

@@ -55,6 +55,12 @@ class Editor:
         self.frontend.drag(self.at(*start), self.at(*end))
         for key in keys:
             self.page.keyboard.up(key)
+        self.leave_prompt()
+
+    def leave_prompt(self):
+        """After a region is drawn its prompt waits for words; the keys of most tests are for the canvas."""
+        if self.page.evaluate("document.activeElement.tagName") == "TEXTAREA":
+            self.press("Escape")
 
     def click(self, x, y):
         self.page.mouse.click(*self.at(x, y))
@@ -99,6 +105,7 @@ def scribble(editor, *points):
         mouse.move(*editor.at(*point), steps=8)
     mouse.up()
     editor.frontend.settle()
+    editor.leave_prompt()
 
 
 def test_draw_move_resize_undo(editor):
@@ -145,6 +152,7 @@ def test_brush_and_eraser(editor):
     (region,) = editor.regions
     assert len(region["shape"]["strokes"]) == 2 and region["shape"]["strokes"][1]["size"][0] > stroke["size"][0] * 1.4
     editor.frontend.screenshot("brush")
+    assert "Escape" in editor.root.locator(".status").inner_text()
     editor.press("x")
     scribble(editor, (0.5, 0.1), (0.5, 0.9))
     (region,) = editor.regions
@@ -167,6 +175,42 @@ def test_brush_and_eraser(editor):
     assert editor.regions == []
     editor.press("Control+z")
     assert len(editor.regions) == 2
+
+
+def test_words_after_drawing_are_the_prompt(editor):
+    page, frontend = editor.page, editor.frontend
+    frontend.drag(editor.at(0.25, 0.25), editor.at(0.5, 0.5))
+    page.keyboard.press("Control+z")  # nothing is written yet: the drawing is undone
+    frontend.settle()
+    assert editor.regions == []
+    assert page.evaluate("document.activeElement.className") == "keys"
+    editor.press("r")
+    frontend.drag(editor.at(0.25, 0.25), editor.at(0.5, 0.5))
+    frontend.screenshot("no_prompt")
+    page.keyboard.type("a hat on a bench")  # h would mirror it
+    frontend.settle()
+    (region,) = editor.regions
+    assert region["prompt"] == "a hat on a bench" and box(region) == [256, 256, 256, 256]
+    editor.press("Escape", "h")
+    assert box(editor.regions[0]) == [512, 256, 256, 256]
+
+
+def test_what_is_not_taken_is_said(editor):
+    editor.drag((0.25, 0.25), (0.5, 0.5))
+    fields = editor.cards.first.locator(".fields input")
+    start, end = fields.nth(5), fields.nth(6)
+    end.fill("0.5")
+    end.press("Enter")
+    start.fill("0.7")
+    start.press("Enter")
+    editor.frontend.settle()
+    assert (editor.regions[0]["start"], editor.regions[0]["end"]) == (0, 0.5)
+    assert editor.cards.first.locator(".note").text_content() == "start must be below end"
+    editor.frontend.screenshot("note")
+    start.fill("0.2")
+    start.press("Enter")
+    editor.frontend.settle()
+    assert editor.regions[0]["start"] == 0.2 and not editor.cards.first.locator(".note").is_visible()
 
 
 def test_a_narrow_node_has_its_list_below(editor):

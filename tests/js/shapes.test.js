@@ -139,6 +139,7 @@ test("a painted shape: what was painted last, and not erased", () => {
     const wide = brush({ points: [[0.5, 0.5]], size: [0.4, 0.1], erase: false });
     assert.deepEqual([contains(wide, [0.65, 0.5]), contains(wide, [0.5, 0.6])], [true, false]);
     near(bounds(brush(stroke([[0.5, 0.5]], 0.1, true))), box(0, 0, 0, 0));
+    near(bounds(brush(stroke([[0, 0.5], [0.5, 1]], 0.2))), box(0, 0.4, 0.6, 0.6)); // what lies on the canvas
 });
 
 test("a painted shape is stretched with its brush", () => {

@@ -21,7 +21,7 @@ const TOOLS = () => [
     ["rect", say("Draw a rectangle (R)")],
     ["ellipse", say("Draw an ellipse (E)")],
     ["freehand", say("Draw freehand (F)")],
-    ["brush", say("Paint with a brush (B); goes on in the selected painted region")],
+    ["brush", say("Paint with a brush (B); goes on in the selected painted region, Escape first for a new one")],
     ["eraser", say("Erase from the selected painted region (X)")],
 ];
 /** @type {Record<string, Tool>} */
@@ -77,7 +77,8 @@ class Editor {
     #keys = element("input", { className: "keys", type: "text", readOnly: true, ariaLabel: say("Regions") });
     #message = element("div", { className: "message", hidden: true });
     #files = element("input", { type: "file", accept: "image/*", hidden: true });
-    #brush = element("input", { type: "range", className: "brush", title: say("Brush size ([ and ])"), hidden: true });
+    #brush = element("input", { type: "range", title: say("Brush size ([ and ])") });
+    #status = element("div", { className: "status" });
     /** @type {Map<string, HTMLButtonElement>} */
     #buttons = new Map();
     /** @type {import("./drawing.js").Picture | null} */
@@ -92,9 +93,9 @@ class Editor {
         this.#view.onTool = () => this.#showTools();
         this.#view.onEdit = () => this.#list.edit();
         const stage = element("div", { className: "stage" });
-        stage.append(this.#keys, this.#view.canvas, this.#brush, this.#message);
+        stage.append(this.#keys, this.#view.canvas, this.#message);
         const left = element("div", { className: "left" });
-        left.append(this.#tools(), stage);
+        left.append(this.#tools(), this.#status, stage);
         const panes = element("div", { className: "panes" });
         panes.append(left, this.#list.root);
         this.root.append(panes, this.#files);
@@ -166,6 +167,9 @@ class Editor {
         for (const [tool, title] of TOOLS()) add(tool, title, () => this.#view.use(tool));
         this.#brush.addEventListener("input", () => void (this.#view.brush = this.#brush.valueAsNumber));
         this.#brush.addEventListener("change", () => this.#keys.focus({ preventScroll: true }));
+        const brush = element("label", { className: "brush" });
+        brush.append(this.#brush, element("output"));
+        this.#status.append(brush, element("span"));
         gap();
         add("undo", say("Undo (Ctrl+Z)"), () => this.drawing.undo());
         add("redo", say("Redo (Ctrl+Y)"), () => this.drawing.redo());
@@ -195,8 +199,7 @@ class Editor {
         };
         for (const [tool] of TOOLS()) press(tool, this.#view.tool === tool);
         press("snap", this.#view.snaps);
-        this.#brush.hidden = !this.#view.isPainting;
-        Object.assign(this.#brush, { min: "4", max: String(this.#view.largestBrush), value: String(this.#view.brush) });
+        this.#showStatus();
         enable("undo", drawing.canUndo);
         enable("redo", drawing.canRedo);
         for (const name of ["duplicate", "mirrorX", "mirrorY", "remove"]) enable(name, drawing.selected !== null);
@@ -216,6 +219,16 @@ class Editor {
         this.#message.dataset.reason = reason;
     }
 
+    #showStatus() {
+        const { brush, largestBrush, isPainting, tool } = this.#view;
+        const [label, words] = this.#status.children;
+        if (!label || !words) return;
+        label.toggleAttribute("hidden", !isPainting);
+        Object.assign(this.#brush, { min: "4", max: String(largestBrush), value: String(brush) });
+        if (this.#brush.nextElementSibling) this.#brush.nextElementSibling.textContent = `${brush} px`;
+        words.textContent = TOOLS().find(([one]) => one === tool)?.[1] ?? "";
+    }
+
     /** A click on anything but a field gives the keys to the canvas. @param {PointerEvent} event */
     #focus(event) {
         if (!(event.target instanceof Element)) return;
@@ -229,9 +242,14 @@ class Editor {
         event.stopPropagation(); // nothing is for the graph here
         if (event.target !== this.#keys) {
             if (event.key === "Escape") this.#keys.focus({ preventScroll: true });
-            return;
+            // After a region is drawn its prompt has the focus; with nothing written there is nothing else to undo.
+            const isBare = event.target instanceof HTMLTextAreaElement && !event.target.value;
+            if (!isBare || !(event.ctrlKey || event.metaKey)) return;
         }
-        if (this.#act(event)) event.preventDefault();
+        if (!this.#act(event)) return;
+        event.preventDefault();
+        // The prompt may be gone, and keys that nobody has are the graph's.
+        if (event.target !== this.#keys) this.#keys.focus({ preventScroll: true });
     }
 
     /** @param {KeyboardEvent} event @returns {boolean} whether the key was for the editor */

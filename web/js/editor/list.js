@@ -14,8 +14,8 @@ import { element, button } from "./page.js";
 /** @type {() => ["weight" | "start" | "end" | "denoise", string, string][]} */
 const SHARES = () => [
     ["weight", say("weight"), say("How much the region counts against what is under it: 1 all, 0 nothing")],
-    ["start", say("start"), say("Where in the sampling progress (0 to 1) the region begins")],
-    ["end", say("end"), say("Where in the sampling progress (0 to 1) the region ends")],
+    ["start", say("start"), say("Where the region begins: a share of the noise schedule (0 to 1), not of the steps")],
+    ["end", say("end"), say("Where the region ends, as a share of the noise schedule; below 1 the base finishes it")],
     ["denoise", say("denoise"), say("For image to image: how much of the picture the region repaints")],
 ];
 /** @type {() => ["x" | "y" | "w" | "h", keyof Size, string][]} */
@@ -49,7 +49,7 @@ export class List {
     /** Puts the cursor into the selected region's prompt. */
     edit() {
         const { selected } = this.#drawing;
-        if (selected !== null) this.#cards.get(selected)?.prompt.focus();
+        if (selected !== null) this.#cards.get(selected)?.prompt.focus({ preventScroll: true });
     }
 
     show() {
@@ -104,12 +104,16 @@ export class List {
         const prompt = element("textarea", { rows: 2, placeholder: say("Prompt: what this region shows") });
         prompt.addEventListener("input", () => set({ prompt: prompt.value }, `prompt ${id}`));
 
+        const note = element("p", { className: "note" });
         const shares = SHARES().map(([field, label, title]) => {
             const input = numeric(title, 0.05, (value) => {
                 const fields = { [field]: clamp(value, 0, 1) };
                 const region = drawing.regions.find((one) => one.id === id);
+                if (!region) return;
+                const { start, end } = { ...region, ...fields };
                 // What would never paint is not taken.
-                if (region && { ...region, ...fields }.start < { ...region, ...fields }.end) set(fields);
+                note.textContent = start < end ? "" : say("start must be below end");
+                if (start < end) set(fields);
             });
             Object.assign(input, { min: "0", max: "1" });
             return { field, label, input };
@@ -136,7 +140,7 @@ export class List {
         const head = element("div", { className: "head" });
         head.append(grip, number, color, name, eye, remove);
         const card = element("div", { className: "card" });
-        card.append(head, prompt, fields);
+        card.append(head, prompt, fields, note);
         card.addEventListener("pointerdown", () => drawing.select(id), true);
         card.addEventListener("focusin", () => drawing.select(id));
         card.addEventListener("focusout", () => {

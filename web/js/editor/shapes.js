@@ -24,7 +24,7 @@ export const clamp = (value, low, high) => Math.min(Math.max(value, low), high);
 
 /**
  * @param {Shape} shape
- * @returns {Box} what is erased of a painted shape counts as long as it was painted
+ * @returns {Box} of a painted shape what lies on the canvas, whether or not some of it was erased
  */
 export function bounds(shape) {
     if (shape.type === "rect" || shape.type === "ellipse") return { x: shape.x, y: shape.y, w: shape.w, h: shape.h };
@@ -37,6 +37,7 @@ export function bounds(shape) {
                 high = Math.max(high, point[axis] + (size[axis] ?? 0) / 2);
             }
         }
+        if (shape.type === "brush") [low, high] = [clamp(low, 0, 1), clamp(high, 0, 1)];
         return low <= high ? [low, high - low] : [0, 0];
     };
     const [[x = 0, w = 0], [y = 0, h = 0]] = [along(0), along(1)];

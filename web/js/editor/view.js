@@ -46,7 +46,7 @@ export class View {
     /** @type {Tool} */
     tool = "rect";
     snaps = true;
-    /** Called when the tool has changed, and when a region is to be edited. */
+    /** Called when the tool has changed, and when a region's prompt is to be written. */
     onTool = () => {};
     onEdit = () => {};
     /** @type {HTMLImageElement | null} under the regions */
@@ -241,6 +241,7 @@ export class View {
     #point(at) {
         const handle = this.isPainting ? null : this.#handleAt(at);
         let cursor = this.tool === "select" ? "default" : "crosshair";
+        if (this.tool === "eraser" && !this.#erasableAt(at)) cursor = "not-allowed";
         if (handle) cursor = `${CURSORS[handle]}-resize`;
         else if (this.tool === "select" && this.#regionsAt(at).length) cursor = "move";
         this.canvas.style.cursor = cursor;
@@ -380,12 +381,18 @@ export class View {
         };
     }
 
-    /** Only what is painted can be erased: of the selected region, or else of the uppermost there. @param {Point} at */
-    #erase(at) {
+    /** Only what is painted can be erased: the selected region, or else the uppermost there. @param {Point} at */
+    #erasableAt(at) {
         const { region } = this.#drawing;
-        const painted = [...(region ? [region] : []), ...this.#regionsAt(at)].find(({ shape }) => shape.type === "brush");
-        this.#drawing.select(painted?.id ?? region?.id ?? null);
-        if (painted) this.#stroke(at, painted, true);
+        return [...(region ? [region] : []), ...this.#regionsAt(at)].find(({ shape }) => shape.type === "brush");
+    }
+
+    /** @param {Point} at */
+    #erase(at) {
+        const painted = this.#erasableAt(at);
+        if (!painted) return;
+        this.#drawing.select(painted.id);
+        this.#stroke(at, painted, true);
     }
 
     /** Makes a region of what was drawn; a click selects instead. @param {Point} at */
@@ -395,6 +402,7 @@ export class View {
         if (draft && box && box.w * this.#size.width >= SMALLEST && box.h * this.#size.height >= SMALLEST) {
             this.#drawing.add(fit(draft, box));
             this.use("select");
+            this.onEdit();
         } else {
             this.#drawing.select(this.#regionsAt(at)[0]?.id ?? null);
             if (this.#drawing.region) this.use("select");
@@ -505,6 +513,10 @@ export class View {
         const painter = layer.getContext("2d");
         if (!painter || !layer.width || !layer.height) return;
         const { frame } = this;
+        painter.setTransform(context.getTransform());
+        painter.beginPath();
+        painter.rect(frame.x, frame.y, frame.w, frame.h);
+        painter.clip();
         Object.assign(painter, { strokeStyle: color, lineWidth: 1, lineCap: "round", lineJoin: "round" });
         for (const { points, size, erase } of strokes) {
             painter.globalCompositeOperation = erase ? "destination-out" : "source-over";
@@ -550,7 +562,9 @@ export class View {
             const [middle, top] = anchor(shape);
             const at = this.#onCanvas({ x: middle, y: top, w: 0, h: 0 });
             const width = Math.max(box.w * 0.8, 60);
-            return { left: at.x - width / 2, width, top: at.y - LINE / 2, height: 3 * LINE };
+            const { frame } = this;
+            const left = clamp(at.x - width / 2, frame.x, Math.max(frame.x + frame.w - width, frame.x));
+            return { left, width, top: at.y - LINE / 2, height: 3 * LINE };
         }
         const line = widest(shape);
         const { x, y, w } = this.#onCanvas({ ...line, h: 0 });
@@ -578,7 +592,9 @@ export class View {
         context.fillStyle = "#fff";
         context.shadowColor = "#000";
         context.shadowBlur = 3;
-        const lines = wrap(context, region.prompt, width - 6, Math.floor((height - LINE - 5) / LINE));
+        const words = region.prompt.trim() || say("no prompt: the base paints here");
+        if (!region.prompt.trim()) context.font = `italic ${FONT}`;
+        const lines = wrap(context, words, width - 6, Math.floor((height - LINE - 5) / LINE));
         for (const [index, line] of lines.entries()) {
             const x = at(context.measureText(line).width + 6) + 3;
             context.fillText(line, x, top + LINE + 12 + index * LINE);
