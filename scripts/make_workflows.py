@@ -463,7 +463,7 @@ class Workflow:
         left = min(n["pos"][0] for n in nodes) - 15
         top = min(n["pos"][1] for n in nodes) - TITLE_HEIGHT - 50
         right = max(n["pos"][0] + n["size"][0] for n in nodes) + 15
-        bottom = max(n["pos"][1] + n["size"][1] for n in nodes) + 15
+        bottom = max(bottom_of(n) for n in nodes) + 15
         box = [left, top, right - left, bottom - top]
         group = {"id": len(self.groups) + 1, "title": title, "bounding": box, "color": colour}
         self.groups.append({**group, "font_size": 24, "flags": {}})
@@ -485,13 +485,19 @@ class Workflow:
         (FOLDER / f"{name}.json").write_text(text, encoding="utf-8", newline="\n")
 
 
+def bottom_of(node: dict) -> int:
+    """Where a node ends at most: Nodes 2.0 needs more room than the classic canvas, and makes the node higher."""
+    rows = max(sum("widget" not in slot for slot in node["inputs"]), len(node["outputs"]))
+    return node["pos"][1] + max(node["size"][1], 28 * rows + 30 * len(node["widgets_values"]) + 18)
+
+
 def below(node: dict) -> int:
     """Where the next node of a column goes."""
-    return node["pos"][1] + node["size"][1] + GAP
+    return bottom_of(node) + GAP
 
 
 COLUMNS = (0, 390, 660, 960, 1330, 1600, 1940, 2280, 2640, 3020)
-ROW = 350  # height of a region's row
+ROW = 400  # height of a region's row
 
 
 @dataclass
@@ -659,7 +665,7 @@ def lockstep(s: Sketch, name: str, base: str, regions: list[dict], y: int, laten
     empty = s.empty_mask("Empty mask", y)
     samplers = s.sampler("KSamplerAdvancedProvider", "Base", base, y, sampler_name="dpmpp_2m", scheduler="karras")
     s.w.group(f"Base: {base}", [empty, *samplers])
-    row = ROW + 40  # a LoRA makes it higher
+    row = ROW + 70  # a LoRA makes it higher
     made = [s.light_region(i, empty=empty, y=y + i * row, **region) for i, region in enumerate(regions, 1)]
     combined = s.all_regions(made, (COLUMNS[5] + 40, y + row))
     links = {"samples": latent, "base_sampler": (samplers[-1], 0), "regional_prompts": (combined, 0)}

@@ -1,4 +1,4 @@
-"""The templates in the browser: each opens whole, on both canvases, and no node lies on another."""
+"""The templates in the browser: each opens whole, on both canvases, and no node lies on another or on a frame."""
 
 import pytest
 from dev import PACKS
@@ -9,7 +9,8 @@ pytestmark = pytest.mark.server
 
 PACK = next(name for name, folder in PACKS.items() if folder == ROOT)
 STEMS = sorted(path.stem for path in (ROOT / "example_workflows").glob("*.json"))
-# Nodes without a type, pairs of nodes that lie on each other (with their title bars), and how many there are.
+# Nodes without a type, pairs of nodes that lie on each other (with their title bars), nodes that are partly in a group,
+# and how many nodes there are.
 LOOK = """() => {
     const nodes = app.graph.nodes, on = [];
     const box = ({ pos, size, type }) => [pos[0], pos[1] - 30, pos[0] + size[0], pos[1] + size[1]];
@@ -20,8 +21,18 @@ LOOK = """() => {
             if (x > 0 && y > 0) on.push(`${a.title} on ${b.title}: ${Math.round(x)} x ${Math.round(y)}`);
         }
     }
+    const out = [];
+    for (const node of nodes) {
+        const p = box(node);
+        for (const { title, pos, size } of app.graph.groups) {
+            const q = [pos[0], pos[1], pos[0] + size[0], pos[1] + size[1]];
+            const apart = p[2] <= q[0] || q[2] <= p[0] || p[3] <= q[1] || q[3] <= p[1];
+            const inside = q[0] <= p[0] && q[1] <= p[1] && p[2] <= q[2] && p[3] <= q[3];
+            if (!apart && !inside) out.push(`${node.title} (${p}) and ${title} (${q})`);
+        }
+    }
     const missing = nodes.filter(({ type }) => !LiteGraph.registered_node_types[type]).map(({ type }) => type);
-    return { missing, on, count: nodes.length };
+    return { missing, on, out, count: nodes.length };
 }"""
 
 
@@ -33,8 +44,7 @@ def test_opens(frontend, stem):
     frontend.page.wait_for_timeout(400)  # it moves there, and Nodes 2.0 measures
     seen = frontend.js(LOOK)
     assert seen["missing"] == [] and seen["count"] == len(workflow["nodes"])
-    if not frontend.nodes2:  # there nodes are higher, and some touch
-        assert seen["on"] == []
+    assert seen["on"] == [] and seen["out"] == []
     sent = frontend.js("async () => (await app.graphToPrompt()).output")
     assert len(sent) == sum(node["type"] != "MarkdownNote" for node in workflow["nodes"])
 
