@@ -81,6 +81,7 @@ class RegionEditor:
                     },
                 ),
             },
+            "hidden": {"unique_id": "UNIQUE_ID", "prompt": "PROMPT"},
         }
 
     def make(
@@ -94,6 +95,8 @@ class RegionEditor:
         cfg: float,
         regions: str,
         image: Any = None,
+        unique_id: str | None = None,
+        prompt: dict[str, Any] | None = None,
     ) -> dict[str, Any]:
         owner = type(self).__name__
         picture = None if image is None else first_picture(image, owner)
@@ -118,7 +121,11 @@ class RegionEditor:
                 presence = Presence(region.start, region.end, region.weight, region.denoise)
                 found.append(RegionalPromptObject(mask, sampler, presence=presence))
         if not found:
-            found = ExecutionBlocker(f"{owner}: no region has a place and a prompt; draw one and write its prompt.")
+            nothing = f"{owner}: no region has a place and a prompt; draw one and write its prompt."
+            # An error marks this node, the blocker the one that it comes to; whoever wants the masks alone gets them.
+            if any([unique_id, 0] == value for node in (prompt or {}).values() for value in node["inputs"].values()):
+                raise ValueError(nothing)
+            found = ExecutionBlocker(nothing)
         if not drawn:
             masks = torch.zeros(1, *masks.shape[1:])
         places = [number - 1 for number in shown]

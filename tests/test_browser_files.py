@@ -130,11 +130,12 @@ def older(workflow):
     workflow = json.loads(text)
     for node in workflow["nodes"]:
         node["properties"] = {"Node name for S&R": node["type"]}
-        if node["type"] in SAVED and "RegionalSampler" in node["type"]:
+        if node["type"] in SAVED:
             _, widgets, order = declared(SAVED[node["type"]], later=True)
             node["widgets_values"] = node["widgets_values"][: len(widgets)]
             node["inputs"] = [slot for slot in node["inputs"] if slot["name"] in order]
-            node["widgets_values"][4] = 4  # steps
+            if "RegionalSampler" in node["type"]:
+                node["widgets_values"][4] = 4  # steps
         elif node["type"] == "RegionalTestingLoader":
             node["widgets_values"] = ["eps"]
             node["inputs"] = []

@@ -189,8 +189,20 @@ def test_a_whole_picture_is_that_of_the_wired_nodes(client):
 def test_the_server_says_which_region_is_wrong(client):
     with pytest.raises(ExecutionFailed, match=rf"{EDITOR}, region 1 \(Sky\): weight should be from 0 to 1, 3 came"):
         client.run(edited({**SKY, "weight": 3}))
-    with pytest.raises(ExecutionFailed, match="no region has a place and a prompt"):
+    with pytest.raises(ExecutionFailed, match="no region has a place and a prompt") as failed:
         client.run(edited(MUTE))
+    assert failed.value.details["node_type"] == EDITOR  # not the guider, which has done nothing wrong
+
+
+@pytest.mark.server
+def test_masks_alone_need_no_prompt(client):
+    graph = Graph()
+    loader = graph.add("RegionalTestingLoader", kind="eps")
+    texts = {"positive": "", "negative": "", "cfg": 4.0, "regions": drawing(MUTE)}
+    editor = graph.add(EDITOR, model=loader, clip=[loader[0], 1], width=WIDTH, height=HEIGHT, **texts)
+    graph.add("PreviewImage", images=graph.add("MaskToImage", mask=[editor[0], 3]))
+    (mask,) = client.run(graph).pictures
+    assert mask.shape == (HEIGHT, WIDTH, 3) and 0 < float(mask.mean()) < 1
 
 
 @pytest.mark.server

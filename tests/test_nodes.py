@@ -302,7 +302,8 @@ def test_inputs_are_as_declared(pack, node):
 @every_node
 def test_hidden_inputs_are_the_nodes_own_id_at_most(pack, node):
     hidden = pack.NODE_CLASS_MAPPINGS[node].INPUT_TYPES().get("hidden", {})
-    assert hidden in ({}, {"unique_id": "UNIQUE_ID"})
+    whole = {"prompt": "PROMPT"} if node == "RegionEditor" else {}  # who takes its regions
+    assert hidden in ({}, {"unique_id": "UNIQUE_ID", **whole})
     assert hidden or node not in ("RegionalSampler", "RegionalSamplerAdvanced")
 
 
