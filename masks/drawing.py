@@ -21,7 +21,7 @@ from .raster import Point
 
 VERSION = 1
 # So that no text, however made, holds up a server.
-MAX_TEXT, MAX_REGIONS, MAX_POINTS = 2_000_000, 64, 10_000
+MAX_TEXT, MAX_REGIONS, MAX_POINTS = 2_000_000, 64, 20_000
 MAX_SIDE = 2048  # pixels of a mask; of a larger canvas it is a half, a third, ...
 
 _FIELDS = ("name", "color", "prompt", "weight", "start", "end", "denoise", "enabled", "shape")
@@ -33,6 +33,7 @@ _SHAPES = {
 }
 _STROKE = ("points", "size", "erase")
 _FAR = 2.0  # how far from 0 a coordinate may lie: a shape may reach out of the canvas
+_FAR_STROKE = 20_000.0  # an eraser's line is stretched with what is painted, however small that was
 _ARC = 256  # corners of an ellipse: 0.1 pixels off at a radius of 1000
 
 
@@ -158,28 +159,28 @@ def _shape(shape: Any, where: str) -> tuple[Polygon | Stroke, ...]:
 
 def _stroke(stroke: Any, field: str, where: str) -> Stroke:
     _check_keys(stroke, _STROKE, f"{where}, {field}")
-    points = _points(stroke, field, 1, where)
+    points = _points(stroke, field, 1, where, _FAR_STROKE)
     size = stroke.get("size")
     if not isinstance(size, list) or len(size) != 2:
         raise ValueError(f"{where}: {field}.size should be [across, down], {_kind(size)} came.")
-    across, down = (_number(one, f"{field}.size", where, 0, 2 * _FAR) for one in size)
+    across, down = (_number(one, f"{field}.size", where, 0, 2 * _FAR_STROKE) for one in size)
     return Stroke(points, (across, down), _flag(stroke, "erase", False, f"{where}, {field}"))
 
 
-def _points(holder: Mapping[str, Any], field: str, least: int, where: str) -> tuple[Point, ...]:
+def _points(holder: Mapping[str, Any], field: str, least: int, where: str, far: float = _FAR) -> tuple[Point, ...]:
     points = holder.get("points")
     if not isinstance(points, list) or not least <= len(points) <= MAX_POINTS:
         came = f"{len(points)}" if isinstance(points, list) else _kind(points)
         raise ValueError(
             f"{where}: {field}.points should be a list of {least} to {MAX_POINTS} points [x, y], {came} came."
         )
-    return tuple(_point(point, f"{field}.points[{index}]", where) for index, point in enumerate(points))
+    return tuple(_point(point, f"{field}.points[{index}]", where, far) for index, point in enumerate(points))
 
 
-def _point(point: Any, field: str, where: str) -> Point:
+def _point(point: Any, field: str, where: str, far: float) -> Point:
     if not isinstance(point, list) or len(point) != 2:
         raise ValueError(f"{where}: {field} should be [x, y], {_kind(point)} came.")
-    return _number(point[0], field, where, -_FAR, _FAR), _number(point[1], field, where, -_FAR, _FAR)
+    return _number(point[0], field, where, -far, far), _number(point[1], field, where, -far, far)
 
 
 def _number(value: Any, field: str, where: str, low: float, high: float) -> float:

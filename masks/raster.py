@@ -29,7 +29,7 @@ def stroke(points: tuple[Point, ...], pen: Point, height: int, width: int) -> to
     whatever the brush passes twice is gone around twice, in the same direction.
     """
     radius = torch.tensor(pen, dtype=torch.float64) / 2
-    if not (radius > 0).all():
+    if not (radius > 1e-9).all():
         return torch.zeros(height, width)
     path = torch.tensor(points, dtype=torch.float64) / radius  # here the brush is a circle of radius 1
     path = torch.cat([path[:1], path[1:][(path[1:] != path[:-1]).any(1)]])
@@ -67,17 +67,28 @@ def _cover(edges: torch.Tensor, height: int, width: int) -> torch.Tensor:
 
     Each edge, cut at the borders of pixels, gives to all that lies right of it in its row as much as it is high, signed
     by its direction: the sum along a row is the area inside. This is how FreeType and font-rs draw letters. Only in
-    pixels in which outlines cross may it be off.
+    pixels in which outlines cross, or lie on each other, may it be off.
     """
     edges = edges * torch.tensor([width, height] * 2, dtype=torch.float64)
     edges = (edges * _GRID).round() / _GRID
     edges = edges[edges[:, 1] != edges[:, 3]]  # a level edge bounds nothing
+    covered = torch.zeros(height, width)
+    if not len(edges):
+        return covered
+    # A stroke is small, and there may be many: only the box around it is looked at.
+    corners = edges.reshape(-1, 2)
+    low, high = corners.amin(0).floor().clamp(min=0), corners.amax(0).ceil()
+    left, top, right, bottom = int(low[0]), int(low[1]), min(int(high[0]), width), min(int(high[1]), height)
+    if right <= left or bottom <= top:
+        return covered
+    edges, height, width = edges - low.repeat(2), bottom - top, right - left
     area = torch.zeros(height * (width + 1), dtype=torch.float64)
     each = max(1, _PIECES // (2 * (height + width)))
     for some in torch.split(edges, each):
         _add(area, _cut(_cut(some, 1, height), 0, width), height, width)
-    covered = area.reshape(height, width + 1).cumsum(1)[:, :width].abs()
-    return ((covered * _LEVELS).round() / _LEVELS).clamp(0, 1).float()
+    inside = area.reshape(height, width + 1).cumsum(1)[:, :width].abs()
+    covered[top:bottom, left:right] = ((inside * _LEVELS).round() / _LEVELS).clamp(0, 1).float()
+    return covered
 
 
 def _cut(edges: torch.Tensor, axis: int, limit: int) -> torch.Tensor:

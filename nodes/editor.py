@@ -122,8 +122,13 @@ class RegionEditor:
                 found.append(RegionalPromptObject(mask, sampler, presence=presence))
         if not found:
             nothing = f"{owner}: no region has a place and a prompt; draw one and write its prompt."
-            # An error marks this node, the blocker the one that it comes to; whoever wants the masks alone gets them.
-            if any([unique_id, 0] == value for node in (prompt or {}).values() for value in node["inputs"].values()):
+            # An error marks this node, the blocker the one that it comes to; but masks and preview need no prompts.
+            inputs_of_all = [node.get("inputs", {}).values() for node in (prompt or {}).values()]
+            links = [
+                value for values in inputs_of_all for value in values if isinstance(value, list) and len(value) == 2
+            ]
+            taken = {slot for origin, slot in links if origin == unique_id}
+            if 0 in taken and not taken & {3, 4}:
                 raise ValueError(nothing)
             found = ExecutionBlocker(nothing)
         if not drawn:

@@ -191,8 +191,26 @@ def test_words_after_drawing_are_the_prompt(editor):
     frontend.settle()
     (region,) = editor.regions
     assert region["prompt"] == "a hat on a bench" and box(region) == [256, 256, 256, 256]
-    editor.press("Escape", "h")
+    page.keyboard.press("Control+a")
+    page.keyboard.press("Backspace")
+    assert editor.regions[0]["prompt"] == ""
+    page.keyboard.press("Control+z")  # what was emptied comes back
+    frontend.settle()
+    assert editor.regions[0]["prompt"] == "a hat on a bench"
+    editor.press("Escape")
+    editor.click(0.3, 0.3)
+    editor.press("h")
     assert box(editor.regions[0]) == [512, 256, 256, 256]
+
+
+def test_a_value_that_was_just_written_leaves_the_next_stroke_alone(editor):
+    editor.tool("brush")
+    scribble(editor, (0.2, 0.2), (0.5, 0.2))
+    weight = editor.cards.first.locator(".fields input").nth(4)
+    weight.fill("0.5")  # no Enter: the press on the canvas takes it
+    scribble(editor, (0.2, 0.6), (0.5, 0.6))
+    (region,) = editor.regions
+    assert region["weight"] == 0.5 and len(region["shape"]["strokes"]) == 2
 
 
 def test_what_is_not_taken_is_said(editor):

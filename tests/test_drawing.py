@@ -176,6 +176,15 @@ def test_strokes_add_and_erase_in_their_order():
     assert not masks(brush(line, 0.2, erase=True)).any() and not masks(brush(line, 0)).any()
 
 
+def test_strokes_that_reach_far_out():
+    """As an eraser does after what it erased from was stretched."""
+    line = {"type": "brush", "strokes": brush([(0, 0.5), (1, 0.5)], 0.4)["strokes"]}
+    far = {"points": [[0.5, 0.5], [900.0, 0.5]], "size": [2.0, 0.2], "erase": True}
+    (got,) = masks({**line, "strokes": [*line["strokes"], far]}, size=(100, 100))
+    assert float(got[50, 99]) == 0 and float(got[32, 99]) == 1
+    assert not masks(brush([(0.5, 0.5)], 1e-320)).any()
+
+
 def test_a_shape_keeps_its_share_whatever_the_canvas():
     shapes = [rect(0.2, 0.3, 0.4, 0.25), {"type": "freehand", "points": [[0.1, 0.1], [0.9, 0.2], [0.3, 0.8]]}]
     for size in [(64, 64), (512, 768), (1024, 128)]:
@@ -227,7 +236,7 @@ BROKEN = {
     "too many": (drawn(*[region()] * (drawing.MAX_REGIONS + 1)), "65 regions, at most 64"),
     "too many points": (
         drawn(*[{"shape": {"type": "freehand", "points": [[0, 0]] * drawing.MAX_POINTS}}] * 2),
-        "20000 points, at most 10000",
+        "40000 points, at most 20000",
     ),
     "no region": (drawn(3), "region 1 should be an object"),
     "an unknown field": (drawn(region(promt="x")), "region 1 has 'promt'"),
@@ -253,21 +262,28 @@ BROKEN = {
     "no side": (drawn({"shape": {"type": "rect", "x": 0, "y": 0, "w": 1}}), r"shape.h should be a number from 0 to 4"),
     "a side": (drawn({"shape": rect(0, 0, -0.1, 1)}), "shape.w should be from 0 to 4, -0.1 came"),
     "a place": (drawn({"shape": rect(1e300, 0, 1, 1)}), "shape.x should be from -2 to 2"),
-    "no points": (drawn({"shape": {"type": "freehand"}}), "shape.points should be a list of 3 to 10000"),
+    "no points": (drawn({"shape": {"type": "freehand"}}), "shape.points should be a list of 3 to 20000"),
     "two points": (drawn({"shape": {**FREEHAND, "points": [[0, 0], [1, 1]]}}), r"points \[x, y\], 2 came"),
     "half a point": (drawn({"shape": {**FREEHAND, "points": [[0, 0], [1], [1, 1]]}}), r"shape.points\[1\] should be"),
-    "no strokes": (drawn({"shape": {"type": "brush", "strokes": []}}), "shape.strokes should be a list of 1 to 10000"),
+    "no strokes": (drawn({"shape": {"type": "brush", "strokes": []}}), "shape.strokes should be a list of 1 to 20000"),
     "a stroke": (drawn({"shape": {"type": "brush", "strokes": [3]}}), r"shape.strokes\[0\] should be an object"),
     "an empty stroke": (drawn({"shape": brush([], 0.1)}), r"shape.strokes\[0\].points should be a list of 1 to"),
     "a size": (
         drawn({"shape": {"type": "brush", "strokes": [{"points": [[0, 0]], "size": 0.1}]}}),
         r"shape.strokes\[0\].size should be \[across, down\], a number came",
     ),
-    "a wide brush": (drawn({"shape": brush([[0, 0]], 5)}), r"shape.strokes\[0\].size should be from 0 to 4, 5 came"),
+    "a wide brush": (
+        drawn({"shape": brush([[0, 0]], 5e4)}),
+        r"strokes\[0\].size should be from 0 to 40000, 50000.0 came",
+    ),
+    "a far stroke": (
+        drawn({"shape": brush([[0, -3e4]], 1)}),
+        r"strokes\[0\].points\[0\] should be from -20000 to 20000",
+    ),
     "an eraser": (drawn({"shape": brush([[0, 0]], 1, "no")}), "erase should be true or false, a text came"),
     "too many points in strokes": (
-        drawn({"shape": {"type": "brush", "strokes": brush([[0, 0]] * 6000, 0.1)["strokes"] * 2}}),
-        "12000 points, at most 10000",
+        drawn({"shape": {"type": "brush", "strokes": brush([[0, 0]] * 12000, 0.1)["strokes"] * 2}}),
+        "24000 points, at most 20000",
     ),
     "a far point": (drawn({"shape": {**FREEHAND, "points": [[0, 0], [1, 9], [1, 1]]}}), r"shape.points\[1\] should be"),
 }

@@ -203,6 +203,10 @@ def test_masks_alone_need_no_prompt(client):
     graph.add("PreviewImage", images=graph.add("MaskToImage", mask=[editor[0], 3]))
     (mask,) = client.run(graph).pictures
     assert mask.shape == (HEIGHT, WIDTH, 3) and 0 < float(mask.mean()) < 1
+    graph.add("RegionalPreview", regional_prompts=editor)
+    with pytest.raises(ExecutionFailed, match="no region has a place and a prompt") as failed:
+        client.run(graph)
+    assert failed.value.details["node_type"] == "RegionalPreview"  # it alone, as the masks are wanted
 
 
 @pytest.mark.server

@@ -122,6 +122,11 @@ test("a freehand line keeps its corners and loses what lies on its edges", () =>
     assert.ok(simplify(wild, 0.0007).length > 100);
 });
 
+test("a line that goes out and back keeps where it was", () => {
+    const there = [[0.2, 1], [0.5, 1], [0.9, 1], [0.6, 1], [0.3, 1]];
+    assert.deepEqual(simplify(there, 0.001), [[0.2, 1], [0.9, 1], [0.3, 1]]);
+});
+
 test("where a polygon is widest", () => {
     const { x, y, w } = widest(kite);
     assert.ok(Math.abs(y - 0.2) < 0.02 && Math.abs(x - 0.1) < 0.02 && w > 0.16);
@@ -154,4 +159,17 @@ test("the words of a painted shape go on it", () => {
     const gap = brush(stroke([[0.2, 0.4], [0.5, 0.4], [0.7, 0.4], [1, 0.4]]), stroke([[0.5, 0.4]], 0.2, true));
     assert.deepEqual(anchor(gap), [0.7, 0.4]);
     assert.deepEqual(anchor(brush(stroke([[0.2, 0.2]], 0.1, true))), [0, 0]);
+});
+
+test("a painted shape off the canvas survives a move", () => {
+    const off = brush(stroke([[-0.5, 0.5], [-0.3, 0.2]]));
+    const { points, size } = move(off, 0.1, 0).strokes[0];
+    assert.deepEqual(size, [0.1, 0.1]);
+    assert.ok(points[1][0] - points[0][0] > 0.19);
+});
+
+test("the words of much painting are found at once, and again", () => {
+    const points = Array.from({ length: 9000 }, (_, i) => [(i * 0.618) % 1, (i * 0.377) % 1]);
+    const much = brush(stroke(points, 0.01));
+    assert.deepEqual(anchor(much), anchor(much));
 });

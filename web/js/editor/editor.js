@@ -110,7 +110,8 @@ class Editor {
         });
         this.root.addEventListener("keydown", (event) => this.#key(event));
         this.root.addEventListener("keyup", (event) => event.stopPropagation());
-        this.root.addEventListener("pointerdown", (event) => this.#focus(event));
+        // Before the canvas: a field that loses the focus may have a value to give, which would take a new drag back.
+        this.root.addEventListener("pointerdown", (event) => this.#focus(event), true);
         for (const type of ["copy", "cut", "paste"]) {
             this.root.addEventListener(type, (event) => event.stopPropagation());
         }
@@ -166,7 +167,7 @@ class Editor {
         };
         for (const [tool, title] of TOOLS()) add(tool, title, () => this.#view.use(tool));
         this.#brush.addEventListener("input", () => void (this.#view.brush = this.#brush.valueAsNumber));
-        this.#brush.addEventListener("change", () => this.#keys.focus({ preventScroll: true }));
+        this.#brush.addEventListener("pointerup", () => this.#keys.focus({ preventScroll: true }));
         const brush = element("label", { className: "brush" });
         brush.append(this.#brush, element("output"));
         this.#status.append(brush, element("span"));
@@ -256,7 +257,7 @@ class Editor {
     #act(event) {
         const { drawing } = this;
         const { selected } = drawing;
-        const key = event.key.length === 1 ? event.key.toLowerCase() : event.key;
+        const key = latin(event);
         if (event.ctrlKey || event.metaKey) {
             if (key === "z" && !event.shiftKey) drawing.undo();
             else if (key === "y" || key === "z") drawing.redo();
@@ -389,6 +390,7 @@ class Editor {
                 return value > 0 ? value : 1024;
             };
             this.#view.size = { width: side("width"), height: side("height") };
+            this.#showStatus();
             // What a link gives is not drawn here; the classic canvas hides the widget, Nodes 2.0 does not.
             this.root.inert = node.inputs.some(({ widget, link }) => widget?.name === this.name && link != null);
             this.#list.show();
@@ -425,4 +427,11 @@ class Editor {
         this.root.addEventListener("pointerenter", look);
         queueMicrotask(look);
     }
+}
+
+/** The key, or what lies there on a Latin keyboard. @param {KeyboardEvent} event */
+function latin({ key, code }) {
+    if (key.length !== 1) return key;
+    const letter = /^Key([A-Z])$/.exec(code)?.[1] ?? { BracketLeft: "[", BracketRight: "]" }[code];
+    return (key > "\u007f" && letter ? letter : key).toLowerCase();
 }

@@ -102,7 +102,10 @@ export class List {
         });
         const remove = button("remove", say("Remove the region (Delete)"), () => drawing.remove(id));
         const prompt = element("textarea", { rows: 2, placeholder: say("Prompt: what this region shows") });
-        prompt.addEventListener("input", () => set({ prompt: prompt.value }, `prompt ${id}`));
+        prompt.addEventListener("input", () => {
+            // To empty it is a step of its own, which can be undone.
+            set({ prompt: prompt.value }, prompt.value ? `prompt ${id}` : null);
+        });
 
         const note = element("p", { className: "note" });
         const shares = SHARES().map(([field, label, title]) => {
@@ -142,7 +145,10 @@ export class List {
         const card = element("div", { className: "card" });
         card.append(head, prompt, fields, note);
         card.addEventListener("pointerdown", () => drawing.select(id), true);
-        card.addEventListener("focusin", () => drawing.select(id));
+        card.addEventListener("focusin", () => {
+            note.textContent = "";
+            drawing.select(id);
+        });
         card.addEventListener("focusout", () => {
             drawing.pause();
             this.show();

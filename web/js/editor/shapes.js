@@ -77,7 +77,7 @@ export function fit(shape, to) {
         return { ...shape, x: round(to.x), y: round(to.y), w: round(to.w), h: round(to.h) };
     }
     const from = bounds(shape);
-    const [across, down] = [from.w ? to.w / from.w : 0, from.h ? to.h / from.h : 0];
+    const [across, down] = [from.w ? to.w / from.w : 1, from.h ? to.h / from.h : 1];
     const place = (/** @type {Point} */ [x, y]) =>
         /** @type {Point} */ ([round(to.x + (x - from.x) * across), round(to.y + (y - from.y) * down)]);
     return /** @type {T} */ (redrawn(shape, place, ([w, h]) => [round(w * across), round(h * down)]));
@@ -163,6 +163,9 @@ function passes({ points, size: [w, h] }, [x, y]) {
     });
 }
 
+/** @type {WeakMap<Brush, Point>} what `anchor` has found: it is asked for in every frame */
+const anchors = new WeakMap();
+
 /**
  * Where a painted shape's words go: of the points that are left of it, the one next to its middle.
  *
@@ -170,12 +173,15 @@ function passes({ points, size: [w, h] }, [x, y]) {
  * @returns {Point}
  */
 export function anchor(shape) {
+    const known = anchors.get(shape);
+    if (known) return known;
     const box = bounds(shape);
     const away = (/** @type {Point} */ [x, y]) => Math.hypot(x - box.x - box.w / 2, y - box.y - box.h / 2);
     const painted = shape.strokes.flatMap(({ erase, points }) => (erase ? [] : points));
-    const left = painted.filter((point) => contains(shape, point));
-    const points = left.length ? left : painted;
-    return points.reduce((best, point) => (away(point) < away(best) ? point : best), points[0] ?? [0, 0]);
+    const places = painted.map((point) => ({ point, off: away(point) })).sort((a, b) => a.off - b.off);
+    const found = (places.find(({ point }) => contains(shape, point)) ?? places[0])?.point ?? [0, 0];
+    anchors.set(shape, found);
+    return found;
 }
 
 /**
@@ -300,10 +306,12 @@ export function simplify(points, tolerance, aspect = 1) {
     if (!first || !last || points.length < 3) return points;
     let [far, most] = [0, -1];
     const [dx, dy] = [last[0] - first[0], (last[1] - first[1]) / aspect];
-    const length = Math.hypot(dx, dy);
+    const square = dx * dx + dy * dy;
     for (const [i, [px, py]] of points.entries()) {
         const [x, y] = [px - first[0], (py - first[1]) / aspect];
-        const off = length ? Math.abs(x * dy - y * dx) / length : Math.hypot(x, y);
+        // From the line between the two, not from its way on: a stroke may go out and back.
+        const along = square ? clamp((x * dx + y * dy) / square, 0, 1) : 0;
+        const off = Math.hypot(x - along * dx, y - along * dy);
         if (off > most) [far, most] = [i, off];
     }
     if (most <= tolerance || far === 0 || far === points.length - 1) return [first, last];

@@ -62,6 +62,7 @@ export class View {
     #draft = null;
     /** @type {Guides} */
     #guides = { x: null, y: null };
+    #finger = 0; // the id of the pointer that drags
     /** @type {Point | null} where the mouse is */
     #pointer = null;
     /** @type {number | null} the brush's diameter in pixels of the picture; null: in proportion to it */
@@ -111,7 +112,7 @@ export class View {
     }
 
     get brush() {
-        return this.#brush ?? Math.max(Math.round(this.largestBrush / 10), SMALLEST);
+        return clamp(this.#brush ?? Math.round(this.largestBrush / 10), SMALLEST, this.largestBrush);
     }
 
     set brush(pixels) {
@@ -199,8 +200,9 @@ export class View {
 
     /** @param {PointerEvent} event */
     #down(event) {
-        if (event.button !== 0 || this.#drawing.unread.reason) return;
+        if (event.button !== 0 || this.#drawing.unread.reason || this.#finish) return; // or a second finger
         event.preventDefault();
+        this.#finger = event.pointerId;
         this.canvas.setPointerCapture(event.pointerId);
         const at = this.#at(event);
         const handle = this.isPainting ? null : this.#handleAt(at);
@@ -216,6 +218,7 @@ export class View {
 
     /** @param {PointerEvent} event */
     #moved(event) {
+        if (this.#drag && event.pointerId !== this.#finger) return;
         this.#pointer = this.#at(event);
         if (this.isPainting) this.draw();
         if (this.#drag) {
@@ -229,7 +232,7 @@ export class View {
     /** @param {PointerEvent} event */
     #up(event) {
         const finish = this.#finish;
-        if (!finish) return;
+        if (!finish || event.pointerId !== this.#finger) return;
         [this.#drag, this.#finish] = [null, null];
         this.#guides = { x: null, y: null };
         finish(event);
@@ -350,7 +353,7 @@ export class View {
             this.#draft = { type: "freehand", points };
         };
         this.#finish = () => {
-            const thinned = simplify(points, 0.0007, this.#size.width / this.#size.height);
+            const thinned = simplify(points, this.#grain, this.#size.width / this.#size.height);
             this.#draft = thinned.length > 2 ? { type: "freehand", points: thinned } : null;
             this.#keep(at);
         };
@@ -370,12 +373,15 @@ export class View {
         };
         if (region) this.#drawing.begin();
         this.#drag = ([x, y]) => {
-            points.push([round(clamp(x, 0, 1)), round(clamp(y, 0, 1))]);
+            const point = /** @type {Point} */ ([round(clamp(x, 0, 1)), round(clamp(y, 0, 1))]);
+            const last = points.at(-1);
+            if (last && last[0] === point[0] && last[1] === point[1]) return;
+            points.push(point);
             show(points);
         };
         this.#drag(at, new PointerEvent("pointermove"));
         this.#finish = () => {
-            show(simplify(points, 0.0007, width / height));
+            show(simplify(points, this.#grain, width / height));
             if (region) this.#drawing.drop();
             else if (this.#draft) this.#drawing.add(this.#draft);
         };
@@ -393,6 +399,12 @@ export class View {
         if (!painted) return;
         this.#drawing.select(painted.id);
         this.#stroke(at, painted, true);
+    }
+
+    /** What a hand cannot mean, in widths of the picture: less than a pixel of the page. */
+    get #grain() {
+        const zoom = this.canvas.getBoundingClientRect().width / this.canvas.clientWidth;
+        return Math.max(0.0007, 0.75 / (zoom * this.frame.w));
     }
 
     /** Makes a region of what was drawn; a click selects instead. @param {Point} at */
@@ -508,11 +520,13 @@ export class View {
      */
     #paintStrokes(context, strokes, color, opacity) {
         const layer = this.#layer;
-        // Setting a side clears it, too.
-        [layer.width, layer.height] = [this.canvas.width, this.canvas.height];
         const painter = layer.getContext("2d");
-        if (!painter || !layer.width || !layer.height) return;
+        if (!painter || !this.canvas.width || !this.canvas.height) return;
+        if (layer.width !== this.canvas.width) layer.width = this.canvas.width;
+        if (layer.height !== this.canvas.height) layer.height = this.canvas.height;
         const { frame } = this;
+        painter.save();
+        painter.clearRect(0, 0, layer.width, layer.height);
         painter.setTransform(context.getTransform());
         painter.beginPath();
         painter.rect(frame.x, frame.y, frame.w, frame.h);
@@ -530,6 +544,7 @@ export class View {
             if (points.length === 1) painter.lineTo(x / size[0] + 0.001, y / size[1]);
             painter.stroke();
         }
+        painter.restore();
         context.save();
         context.resetTransform();
         context.globalAlpha = opacity;
@@ -592,7 +607,7 @@ export class View {
         context.fillStyle = "#fff";
         context.shadowColor = "#000";
         context.shadowBlur = 3;
-        const words = region.prompt.trim() || say("no prompt: the base paints here");
+        const words = region.prompt.trim() || (region.enabled ? say("no prompt: the base paints here") : "");
         if (!region.prompt.trim()) context.font = `italic ${FONT}`;
         const lines = wrap(context, words, width - 6, Math.floor((height - LINE - 5) / LINE));
         for (const [index, line] of lines.entries()) {
