@@ -161,7 +161,13 @@ test("order, names, colours and the selection", () => {
     assert.notDeepEqual(drawing.region.shape, second.shape);
     drawing.undo();
     assert.equal(drawing.selected, null); // it is gone
-    for (let k = 0; k < 100; k++) drawing.add(rect);
+    let full = 0;
+    drawing.onFull = () => full++;
+    while (drawing.regions.length < MAX_REGIONS) drawing.add(rect);
+    assert.equal(full, 0);
+    drawing.add(rect);
+    drawing.duplicate(drawing.selected);
+    assert.equal(full, 2);
     assert.equal(drawing.regions.length, MAX_REGIONS);
     assert.equal(new Set(names()).size, MAX_REGIONS);
 });

@@ -154,6 +154,8 @@ export class Drawing {
     #listeners = new Set();
     /** @type {number | null} the id of a region */
     selected = null;
+    /** Called when a region was not added, as there are MAX_REGIONS. */
+    onFull = () => {};
     /** A text that cannot be shown, and is kept as it is; and what is wrong with it. */
     unread = { json: "", reason: "" };
 
@@ -331,7 +333,7 @@ export class Drawing {
     /** @param {Shape} shape */
     add(shape) {
         this.cancel();
-        if (this.regions.length >= MAX_REGIONS) return;
+        if (this.regions.length >= MAX_REGIONS) return this.onFull();
         const region = this.make(shape);
         this.change({ regions: [...this.regions, region] });
         this.select(region.id);
@@ -357,7 +359,8 @@ export class Drawing {
         this.cancel();
         const index = this.regions.findIndex((region) => region.id === id);
         const region = this.regions[index];
-        if (!region || this.regions.length >= MAX_REGIONS) return;
+        if (!region) return;
+        if (this.regions.length >= MAX_REGIONS) return this.onFull();
         const box = bounds(region.shape);
         const away = [box.x + box.w + step > 1 ? -step : step, box.y + box.h + step > 1 ? -step : step];
         const { id: copy, name, color } = this.make(region.shape);

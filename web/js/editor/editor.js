@@ -3,7 +3,7 @@ import { app } from "../../../../scripts/app.js";
 import { pauseHistory } from "../host.js";
 import { say } from "../words.js";
 import { background, isLinked, upload } from "./background.js";
-import { Drawing, choose, parse, stringify } from "./drawing.js";
+import { Drawing, MAX_REGIONS, choose, parse, stringify } from "./drawing.js";
 import { List } from "./list.js";
 import { button, element, loadStyle } from "./page.js";
 import { View } from "./view.js";
@@ -90,6 +90,8 @@ class Editor {
     constructor(node, name) {
         this.#node = node;
         this.name = name;
+        this.drawing.onFull = () =>
+            this.#tell("warn", say("A drawing has at most {count} regions.", { count: MAX_REGIONS }));
         this.#view.onTool = () => this.#showTools();
         this.#view.onEdit = () => this.#list.edit();
         const stage = element("div", { className: "stage" });
@@ -332,7 +334,7 @@ class Editor {
         }
     }
 
-    /** @param {"info" | "error"} severity @param {string} detail */
+    /** @param {"info" | "warn" | "error"} severity @param {string} detail */
     #tell(severity, detail) {
         app.extensionManager.toast.add({ severity, summary: say("Regional Editor"), detail, life: 6000 });
     }
