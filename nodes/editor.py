@@ -123,11 +123,7 @@ class RegionEditor:
         if not found:
             nothing = f"{owner}: no region has a place and a prompt; draw one and write its prompt."
             # An error marks this node, the blocker the one that it comes to; but masks and preview need no prompts.
-            inputs_of_all = [node.get("inputs", {}).values() for node in (prompt or {}).values()]
-            links = [
-                value for values in inputs_of_all for value in values if isinstance(value, list) and len(value) == 2
-            ]
-            taken = {slot for origin, slot in links if origin == unique_id}
+            taken = _taken(prompt or {}, unique_id)
             if 0 in taken and not taken & {3, 4}:
                 raise ValueError(nothing)
             found = ExecutionBlocker(nothing)
@@ -141,6 +137,12 @@ class RegionEditor:
             return {"result": result}
         saved = host.PreviewImage().save_images(picture[None, ..., :3], "background")["ui"]["images"]
         return {"ui": {"background": saved}, "result": result}
+
+
+def _taken(prompt: dict[str, Any], node_id: str | None) -> set[int]:
+    """Which outputs of a node the nodes of an API prompt take."""
+    values = [value for node in prompt.values() for value in node.get("inputs", {}).values()]
+    return {value[1] for value in values if isinstance(value, list) and len(value) == 2 and value[0] == node_id}
 
 
 def _side(name: str) -> inputs.Declaration:

@@ -1,6 +1,6 @@
 // RegionEditor's widget: the drawing, its canvas, its tools and its list, on one element of the page.
 import { app } from "../../../../scripts/app.js";
-import { pauseHistory } from "../host.js";
+import { chain, pauseHistory } from "../host.js";
 import { say } from "../words.js";
 import { background, isLinked, upload } from "./background.js";
 import { Drawing, MAX_REGIONS, choose, parse, stringify } from "./drawing.js";
@@ -77,7 +77,11 @@ class Editor {
     #keys = element("input", { className: "keys", type: "text", readOnly: true, ariaLabel: say("Regions") });
     #message = element("div", { className: "message", hidden: true });
     #files = element("input", { type: "file", accept: "image/*", hidden: true });
-    #brush = element("input", { type: "range", title: say("Brush size ([ and ])") });
+    #brush = element("input", {
+        type: "range",
+        title: say("Brush size ([ and ])"),
+        ariaLabel: say("Brush size ([ and ])"), // not the number beside it
+    });
     #status = element("div", { className: "status" });
     /** @type {Map<string, HTMLButtonElement>} */
     #buttons = new Map();
@@ -398,20 +402,10 @@ class Editor {
             this.#list.show();
             this.#showBackground();
         };
-        /** @param {"onConfigure" | "onConnectionsChange" | "onAfterGraphConfigured" | "onExecuted"} name */
-        const after = (name, /** @type {(...args: any[]) => void} */ also) => {
-            /** @type {((...args: any[]) => unknown) | undefined} */
-            const own = node[name];
-            node[name] = function (/** @type {any[]} */ ...args) {
-                const result = own?.apply(this, args);
-                also(...args);
-                return /** @type {any} */ (result);
-            };
-        };
         for (const name of /** @type {const} */ (["onConfigure", "onConnectionsChange", "onAfterGraphConfigured"])) {
-            after(name, () => queueMicrotask(look));
+            chain(node, name, () => queueMicrotask(look));
         }
-        after("onExecuted", (output) => {
+        chain(node, "onExecuted", (output) => {
             this.#executed = output?.background?.[0] ?? null;
             look();
         });

@@ -450,9 +450,8 @@ export class View {
         this.#paintGuides(context, frame);
         const { region } = this.#drawing;
         if (region) this.#paintSelection(context, region);
-        if (this.isPainting && this.#pointer) this.#paintBrush(context, this.#pointer);
-        else if (region) return;
         else if (!this.#drawing.regions.length && !this.#draft) this.#paintHint(context, frame);
+        if (this.isPainting && this.#pointer) this.#paintBrush(context, this.#pointer);
     }
 
     /** @param {CanvasRenderingContext2D} context @param {Box} frame */
@@ -607,8 +606,11 @@ export class View {
         context.fillStyle = "#fff";
         context.shadowColor = "#000";
         context.shadowBlur = 3;
-        const words = region.prompt.trim() || (region.enabled ? say("no prompt: the base paints here") : "");
-        if (!region.prompt.trim()) context.font = `italic ${FONT}`;
+        let words = region.prompt.trim();
+        if (!words && region.enabled) {
+            words = say("no prompt: the base paints here");
+            context.font = `italic ${FONT}`;
+        }
         const lines = wrap(context, words, width - 6, Math.floor((height - LINE - 5) / LINE));
         for (const [index, line] of lines.entries()) {
             const x = at(context.measureText(line).width + 6) + 3;
