@@ -7,8 +7,8 @@ import torch
 
 from ..masks.convert import as_mask
 from ..samplers.guided import NO_NEGATIVE, Guidance
-from ..samplers.prompts import Presence, RegionalPromptObject, Variation
-from ..samplers.providers import FollowingSampler, check_step_sampler, kind_of
+from ..samplers.prompts import RegionalPromptObject, RegionSettings, Variation
+from ..samplers.providers import InheritedSampler, check_advanced_sampler, kind_of
 from . import inputs
 
 Pipe = tuple[Any, Any, Any, Any, Any]
@@ -156,7 +156,7 @@ def _percent(default: float, tooltip: str) -> inputs.Declaration:
     return "FLOAT", {"default": default, "min": 0.0, "max": 1.0, "step": 0.01, "tooltip": tooltip}
 
 
-def _presence_inputs() -> dict[str, inputs.Declaration]:
+def _settings_inputs() -> dict[str, inputs.Declaration]:
     """When and how much a region counts: the last optional inputs of the region nodes."""
     return {
         "start_percent": _percent(
@@ -180,18 +180,12 @@ def _presence_inputs() -> dict[str, inputs.Declaration]:
     }
 
 
-def presence(start_percent: float, end_percent: float, weight: float, denoise: float, owner: str) -> Presence:
-    """Raises ValueError for numbers outside 0..1 or a range that is empty."""
-    made = Presence(start_percent, end_percent, weight, denoise)
-    for name, value in vars(made).items():
-        if not 0.0 <= value <= 1.0:
-            raise ValueError(f"{owner}: {name} should be between 0 and 1, {value} came.")
-    if start_percent >= end_percent:
-        raise ValueError(
-            f"{owner}: start_percent {start_percent} is not before end_percent {end_percent}, so the region would "
-            "never paint; lower start_percent or raise end_percent."
-        )
-    return made
+def settings(owner: str, **values: float) -> RegionSettings:
+    """The RegionSettings of these values; its ValueError names `owner`."""
+    try:
+        return RegionSettings(**values)
+    except ValueError as error:
+        raise ValueError(f"{owner}: {error}") from None
 
 
 class RegionalPrompt:
@@ -226,7 +220,7 @@ class RegionalPrompt:
                     ["linear", "slerp"],
                     {"tooltip": "How both noises are mixed: along a line, or along the circle between them."},
                 ),
-                **_presence_inputs(),
+                **_settings_inputs(),
             },
         }
 
@@ -243,10 +237,10 @@ class RegionalPrompt:
         denoise: float = 1.0,
     ) -> tuple[list[RegionalPromptObject]]:
         owner = type(self).__name__
-        sampler = check_step_sampler(advanced_sampler, f"{owner}, advanced_sampler")
+        sampler = check_advanced_sampler(advanced_sampler, f"{owner}, advanced_sampler")
         variation = Variation(variation_seed, variation_strength, variation_method)
-        when = presence(start_percent, end_percent, weight, denoise, owner)
-        return ([RegionalPromptObject(_own_mask(mask, owner), sampler, variation, when)],)
+        own = settings(owner, start_percent=start_percent, end_percent=end_percent, weight=weight, denoise=denoise)
+        return ([RegionalPromptObject(_own_mask(mask, owner), sampler, variation, own)],)
 
 
 class RegionalPromptFromConditioning:
@@ -272,7 +266,7 @@ class RegionalPromptFromConditioning:
                 **{name: _part(name) for name in ("model", "positive", "negative")},
                 "cfg": inputs.cfg(),
             },
-            "optional": _presence_inputs(),
+            "optional": _settings_inputs(),
         }
 
     def make(
@@ -288,9 +282,9 @@ class RegionalPromptFromConditioning:
         denoise: float = 1.0,
     ) -> tuple[list[RegionalPromptObject]]:
         owner = type(self).__name__
-        sampler = FollowingSampler(guidance(model, positive, negative, cfg, owner))
-        when = presence(start_percent, end_percent, weight, denoise, owner)
-        return ([RegionalPromptObject(_own_mask(mask, owner), sampler, presence=when)],)
+        sampler = InheritedSampler(guidance(model, positive, negative, cfg, owner))
+        own = settings(owner, start_percent=start_percent, end_percent=end_percent, weight=weight, denoise=denoise)
+        return ([RegionalPromptObject(_own_mask(mask, owner), sampler, settings=own)],)
 
 
 class CombineRegionalPrompts:

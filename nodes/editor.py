@@ -9,8 +9,8 @@ from comfy_execution.graph_utils import ExecutionBlocker
 
 from ..masks import drawing
 from ..masks.overlay import overlay
-from ..samplers.prompts import Presence, RegionalPromptObject
-from ..samplers.providers import FollowingSampler, kind_of
+from ..samplers.prompts import RegionalPromptObject, RegionSettings
+from ..samplers.providers import InheritedSampler, kind_of
 from . import inputs
 from .data import guidance
 from .shapes import first_picture
@@ -117,9 +117,9 @@ class RegionEditor:
                 log.warning("%s: region %d (%s) has no prompt, so the base paints it.", owner, number, region.name)
             else:
                 (own,) = encode(clip, region.prompt)
-                sampler = FollowingSampler(guidance(model, own, none_of_it, cfg, owner))
-                presence = Presence(region.start, region.end, region.weight, region.denoise)
-                found.append(RegionalPromptObject(mask, sampler, presence=presence))
+                sampler = InheritedSampler(guidance(model, own, none_of_it, cfg, owner))
+                settings = RegionSettings(region.start, region.end, region.weight, region.denoise)
+                found.append(RegionalPromptObject(mask, sampler, settings=settings))
         if not found:
             nothing = f"{owner}: no region has a place and a prompt; draw one and write its prompt."
             # An error marks this node, the blocker the one that it comes to; but masks and preview need no prompts.

@@ -3,7 +3,7 @@
 from typing import Any
 
 from ..masks.weights import MIX
-from ..regional.composed import ComposedGuider
+from ..regional.guider import Guider_Regional
 from ..regional.lockstep import regional_guider
 from . import inputs
 from .data import guidance
@@ -71,11 +71,11 @@ class RegionalGuider:
         region_compute: str = inputs.FULL,
         crop_context: int = 128,
         blend: str = MIX,
-    ) -> tuple[ComposedGuider]:
+    ) -> tuple[Guider_Regional]:
         owner = type(self).__name__
         base = guidance(model, positive, negative, cfg, owner)
-        context = inputs.crop_context(region_compute, crop_context, owner)
-        return (regional_guider(base, regional_prompts, overlap_factor, base_only_percent, owner, blend, context),)
+        compute = inputs.compute(region_compute, crop_context, owner)
+        return (regional_guider(base, regional_prompts, overlap_factor, base_only_percent, owner, compute, blend),)
 
 
 NODES = [("RegionalGuider", "Regional Guider (for SamplerCustomAdvanced)", RegionalGuider)]

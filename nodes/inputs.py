@@ -3,12 +3,14 @@
 from typing import Any
 
 from ..masks.weights import BLENDS, MIX
+from ..regional.compute import Compute
+from ..regional.compute.crop import CROP, Crop
+from ..regional.compute.full import FULL, Full
 from ..regional.engines import ENGINES, STEPWISE
 from ..samplers import recovery
 from ..samplers.noise import MAX_SEED
 
 CATEGORY = "regional sampling"
-FULL, CROP = "full", "crop"
 
 Declaration = tuple[Any, dict[str, Any]]
 
@@ -146,11 +148,11 @@ def blend() -> Declaration:
     }
 
 
-def crop_context(region_compute: str, context: int, owner: str) -> int | None:
-    """The pixels around a region that it is computed on; None for the whole canvas."""
+def compute(region_compute: str, crop_context: int, owner: str) -> Compute:
+    """The way to compute that the inputs of `crop_inputs` ask for; ValueError for an unknown one."""
     if region_compute not in (FULL, CROP):
         raise ValueError(f"{owner}: region_compute {FULL} or {CROP} was expected, {region_compute!r} came.")
-    return context if region_compute == CROP else None
+    return Crop(crop_context) if region_compute == CROP else Full()
 
 
 def _engine(default: str) -> Declaration:

@@ -8,16 +8,14 @@ import torch
 from server import PromptServer
 
 from ..masks.overlay import overlay
-from ..masks.shape import check_count
 from ..masks.weights import MIX
 from ..regional import engines
-from ..regional.job import Job, Options, Steps, check_latent, regional_canvas
-from ..regional.regions import Region, read_regions
+from ..regional.job import Job, LockstepOptions, StepPlan, check_latent, regional_scene
+from ..regional.regions import PromptRegion, read_regions
 from ..regional.report import coverage, describe
 from ..samplers import latents
 from ..samplers.latents import Latent
-from ..samplers.providers import check_step_sampler, schedule_steps
-from ..samplers.recovery import NO_RECOVERY
+from ..samplers.providers import check_advanced_sampler, model_of, schedule_steps
 from . import inputs
 
 _LATENT = "The latent that will be sampled: its size is the canvas. Without it, that is the largest mask's."
@@ -65,11 +63,9 @@ class RegionalPreview:
         if samples is not None:
             latent = check_latent(samples, owner)
             if regions:
-                latent = latents.fit(latent, regions[0].sampler.params[0])
+                latent = latents.fit(latent, model_of(regions[0].sampler))
             shape = tuple(latent["samples"].shape)
-            for region in regions:
-                check_count(region.mask, shape, f"{owner}, {region.name}")
-        covered = coverage(regions, shape, blend)
+        covered = coverage(regions, shape, blend, owner)
         # The first picture of a batch, the first frame of a video.
         masks = torch.cat([weight[:1] for weight in covered.weights[1:]]) if regions else torch.zeros((0, *shape[-2:]))
         shown_size = tuple(image.shape[1:3]) if image is not None else _largest(regions)
@@ -136,16 +132,24 @@ class RegionalReport:
         owner = type(self).__name__
         try:
             latent = _empty(regional_prompts, base_sampler, owner) if samples is None else samples
-            canvas = regional_canvas(latent, base_sampler, regional_prompts, overlap_factor, owner)
+            scene = regional_scene(latent, base_sampler, regional_prompts, overlap_factor, owner)
             total = schedule_steps(steps, denoise, owner)
             start = total - steps
-            plan = Steps(total, start, min(start + base_only_steps, total), total, total, 0, 0, add_noise=True)
-            context = inputs.crop_context(region_compute, crop_context, owner)
-            options = Options(NO_RECOVERY, blend=blend, context=context)
-            text = describe(engine, Job(owner, canvas, plan, options))
+            plan = StepPlan(
+                total=total,
+                start=start,
+                regional=min(start + base_only_steps, total),
+                alone=total,
+                end=total,
+                base_seed=0,
+                seed=0,
+                add_noise=True,
+            )
+            options = LockstepOptions(blend, inputs.compute(region_compute, crop_context, owner))
+            text = describe(engine, Job(owner, scene, plan, lockstep=options))
             text += "".join(
                 f"\nNote: region {n} is left out, its mask is empty."
-                for n in _left_out(regional_prompts, canvas.regions)
+                for n in _left_out(regional_prompts, scene.regions)
             )
         except (TypeError, ValueError) as error:
             text = f"This run would fail. {error}"
@@ -155,7 +159,7 @@ class RegionalReport:
 
 def _empty(prompts: Any, base: Any, owner: str) -> Latent:
     """An empty LATENT of the largest mask's size, one picture for each mask of a region with several."""
-    model = check_step_sampler(base, f"{owner}, base_sampler").params[0]
+    model = model_of(check_advanced_sampler(base, f"{owner}, base_sampler"))
     regions = read_regions(prompts, model, 0, owner)
     pixels = latents.pixels_per_latent(model.get_model_object("latent_format"))
     batch = max((len(region.mask) for region in regions), default=1)
@@ -163,13 +167,13 @@ def _empty(prompts: Any, base: Any, owner: str) -> Latent:
     return {"samples": torch.zeros((batch, 4, *size))}
 
 
-def _largest(regions: Sequence[Region]) -> tuple[int, int]:
+def _largest(regions: Sequence[PromptRegion]) -> tuple[int, int]:
     """(H, W) of the largest mask, in its pixels."""
     sizes = [(region.mask.shape[-2], region.mask.shape[-1]) for region in regions]
     return max(sizes, key=lambda size: size[0] * size[1], default=(512, 512))
 
 
-def _left_out(prompts: Sequence[Any], regions: Sequence[Region]) -> list[int]:
+def _left_out(prompts: Sequence[Any], regions: Sequence[PromptRegion]) -> list[int]:
     """The numbers of those regions whose mask is empty."""
     read = {region.number for region in regions}
     return [number for number in range(1, len(prompts) + 1) if number not in read]

@@ -6,7 +6,7 @@ import comfy.samplers
 import torch
 
 from ..samplers.guided import NO_NEGATIVE
-from ..samplers.providers import KSamplerAdvancedObject, KSamplerObject, kind_of
+from ..samplers.providers import AdvancedSampler, FullSampler, kind_of
 from ..samplers.schedules import SchedulerFunc, gits, scheduler_names
 from . import inputs
 from .data import PIPE_INPUT, pipe_guidance
@@ -70,12 +70,12 @@ class KSamplerProvider:
         denoise: float,
         basic_pipe: Any,
         scheduler_func_opt: SchedulerFunc | None = None,
-    ) -> tuple[KSamplerObject]:
+    ) -> tuple[FullSampler]:
         owner = type(self).__name__
         guidance = pipe_guidance(basic_pipe, cfg, owner)
         _check_scheduler_func(scheduler_func_opt, owner)
-        sampler = KSamplerAdvancedObject(guidance, sampler_name, scheduler, scheduler_func=scheduler_func_opt)
-        return (KSamplerObject(sampler, seed, steps, denoise),)
+        sampler = AdvancedSampler(guidance, sampler_name, scheduler, scheduler_func=scheduler_func_opt)
+        return (FullSampler(sampler, seed, steps, denoise),)
 
 
 class KSamplerAdvancedProvider:
@@ -124,7 +124,7 @@ class KSamplerAdvancedProvider:
         basic_pipe: Any,
         sampler_opt: Any = None,
         scheduler_func_opt: SchedulerFunc | None = None,
-    ) -> tuple[KSamplerAdvancedObject]:
+    ) -> tuple[AdvancedSampler]:
         owner = type(self).__name__
         if not sigma_factor > 0.0:
             raise ValueError(
@@ -137,9 +137,7 @@ class KSamplerAdvancedProvider:
                 f"{owner}: sampler_opt expects a SAMPLER, {kind_of(sampler_opt)} came; connect a KSamplerSelect."
             )
         _check_scheduler_func(scheduler_func_opt, owner)
-        return (
-            KSamplerAdvancedObject(guidance, sampler_name, scheduler, sigma_factor, sampler_opt, scheduler_func_opt),
-        )
+        return (AdvancedSampler(guidance, sampler_name, scheduler, sigma_factor, sampler_opt, scheduler_func_opt),)
 
 
 class GITSSchedulerFuncProvider:

@@ -6,8 +6,8 @@ from typing import Any
 import nodes as host
 
 from ..masks.weights import MIX
-from ..regional import engines, full, grid
-from ..regional.job import Job, Options, Steps, regional_canvas, two_sampler_canvas
+from ..regional import engines, mask_grid, two_samplers
+from ..regional.job import Job, LockstepOptions, StepPlan, StepwiseOptions, regional_scene, two_sampler_scene
 from ..samplers.noise import MAX_SEED
 from ..samplers.providers import schedule_steps
 from ..samplers.recovery import FULL_RECOVERY, Recovery
@@ -113,22 +113,26 @@ class RegionalSampler:
                 base_only_steps,
                 steps,
             )
-        plan = Steps(
-            total,
-            start,
-            min(start + base_only_steps, total),
-            total,
-            total,
-            seed,
-            second_seed(seed, seed_2nd, seed_2nd_mode),
+        plan = StepPlan(
+            total=total,
+            start=start,
+            regional=min(start + base_only_steps, total),
+            alone=total,
+            end=total,
+            base_seed=seed,
+            seed=second_seed(seed, seed_2nd, seed_2nd_mode),
             add_noise=True,
             renoise=seed_2nd_mode != "ignore",
         )
-        canvas = regional_canvas(samples, base_sampler, regional_prompts, overlap_factor, owner)
-        context = inputs.crop_context(region_compute, crop_context, owner)
-        recovery = Recovery(additional_mode, additional_sampler, additional_sigma_ratio)
-        options = Options(recovery, paste=restore_latent, blend=blend, context=context)
-        return (engines.run(engine, Job(owner, canvas, plan, options, unique_id)),)
+        job = Job(
+            owner,
+            regional_scene(samples, base_sampler, regional_prompts, overlap_factor, owner),
+            plan,
+            StepwiseOptions(Recovery(additional_mode, additional_sampler, additional_sigma_ratio), restore_latent),
+            LockstepOptions(blend, inputs.compute(region_compute, crop_context, owner)),
+            unique_id,
+        )
+        return (engines.run(engine, job),)
 
 
 class RegionalSamplerAdvanced:
@@ -227,22 +231,26 @@ class RegionalSamplerAdvanced:
                 f"{owner}: start_at_step ({start_at_step}) must be below end_at_step ({end_at_step}); "
                 "lower the first or raise the second."
             )
-        plan = Steps(
-            steps,
-            start_at_step,
-            start_at_step,
-            max(end - 1, start_at_step),
-            end,
-            noise_seed,
-            noise_seed,
-            add_noise,
+        plan = StepPlan(
+            total=steps,
+            start=start_at_step,
+            regional=start_at_step,
+            alone=max(end - 1, start_at_step),
+            end=end,
+            base_seed=noise_seed,
+            seed=noise_seed,
+            add_noise=add_noise,
             leave_noise=return_with_leftover_noise,
         )
-        canvas = regional_canvas(latent_image, base_sampler, regional_prompts, overlap_factor, owner)
-        context = inputs.crop_context(region_compute, crop_context, owner)
-        recovery = Recovery(additional_mode, additional_sampler, additional_sigma_ratio)
-        options = Options(recovery, paste=restore_latent, blend=blend, context=context)
-        return (engines.run(engine, Job(owner, canvas, plan, options, unique_id)),)
+        job = Job(
+            owner,
+            regional_scene(latent_image, base_sampler, regional_prompts, overlap_factor, owner),
+            plan,
+            StepwiseOptions(Recovery(additional_mode, additional_sampler, additional_sigma_ratio), restore_latent),
+            LockstepOptions(blend, inputs.compute(region_compute, crop_context, owner)),
+            unique_id,
+        )
+        return (engines.run(engine, job),)
 
 
 class TwoAdvancedSamplersForMask:
@@ -288,11 +296,18 @@ class TwoAdvancedSamplersForMask:
         owner = type(self).__name__
         total = schedule_steps(steps, denoise, owner)
         start = total - steps
-        plan = Steps(total, start, start, total, total, seed, seed, add_noise=True)
-        canvas = two_sampler_canvas(samples, base_sampler, mask_sampler, mask, overlap_factor, owner)
-        context = inputs.crop_context(region_compute, crop_context, owner)
-        options = Options(FULL_RECOVERY, paste=False, finish_regions=True, context=context)
-        return (engines.run(engine, Job(owner, canvas, plan, options, unique_id)),)
+        plan = StepPlan(
+            total=total, start=start, regional=start, alone=total, end=total, base_seed=seed, seed=seed, add_noise=True
+        )
+        job = Job(
+            owner,
+            two_sampler_scene(samples, base_sampler, mask_sampler, mask, overlap_factor, owner),
+            plan,
+            StepwiseOptions(FULL_RECOVERY, paste=False, finish_regions=True),
+            LockstepOptions(compute=inputs.compute(region_compute, crop_context, owner)),
+            unique_id,
+        )
+        return (engines.run(engine, job),)
 
 
 class TwoSamplersForMask:
@@ -327,7 +342,7 @@ class TwoSamplersForMask:
         mask: Any,
         unique_id: str | None = None,
     ) -> tuple[dict[str, Any]]:
-        return (full.run(latent_image, base_sampler, mask_sampler, mask, type(self).__name__, unique_id),)
+        return (two_samplers.run(latent_image, base_sampler, mask_sampler, mask, type(self).__name__, unique_id),)
 
 
 class MaskGridNKSamplersAdvanced:
@@ -379,7 +394,7 @@ class MaskGridNKSamplersAdvanced:
                 "rows": ("INT", {"default": 1, "min": 1, "max": 16, "tooltip": "Number of rows of the grid."}),
                 "columns": ("INT", {"default": 3, "min": 1, "max": 16, "tooltip": "Number of columns of the grid."}),
                 "mode": (
-                    grid.MODES,
+                    mask_grid.MODES,
                     {
                         "tooltip": "Sample then Fork: one run with the tile in every cell; each output takes one cell "
                         "from it. Fork then Sample: one run for each cell, with the tile in that cell alone."
@@ -410,7 +425,7 @@ class MaskGridNKSamplersAdvanced:
         mode: str,
         unique_id: str | None = None,
     ) -> tuple[dict[str, Any]]:
-        run = grid.GridRun(
+        run = mask_grid.GridRun(
             guidance(model, positive, negative, cfg, self._NAME),
             sampler_name,
             scheduler,
@@ -425,7 +440,7 @@ class MaskGridNKSamplersAdvanced:
             mode,
             unique_id,
         )
-        return (grid.run(latent_image, mask, run, self._NAME),)
+        return (mask_grid.run(latent_image, mask, run, self._NAME),)
 
 
 class DeprecatedMaskGridNKSamplersAdvanced(MaskGridNKSamplersAdvanced):

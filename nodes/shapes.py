@@ -13,7 +13,7 @@ from ..masks import layout as grid
 from ..masks.convert import as_mask
 from ..masks.overlay import Rgb, overlay
 from ..samplers.prompts import RegionalPromptObject
-from ..samplers.providers import FollowingSampler, kind_of
+from ..samplers.providers import InheritedSampler, kind_of
 from . import inputs
 from .data import guidance
 
@@ -89,7 +89,7 @@ def _regions(
             log.warning("%s: the mask of line %d of the prompts is empty, so the region is left out.", owner, number)
             continue
         (positive,) = encode(clip, line)
-        sampler = FollowingSampler(guidance(model, positive, negative, cfg, owner))
+        sampler = InheritedSampler(guidance(model, positive, negative, cfg, owner))
         found.append(RegionalPromptObject(mask, sampler))
     return found or ExecutionBlocker(f"{owner}: no {each} has a prompt; write one line for each into prompts.")
 

@@ -11,7 +11,7 @@ import sys
 import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -28,11 +28,11 @@ import comfy.latent_formats
 import comfy.model_base
 import comfy.sample
 import comfy.supported_models
-import pack.regional.serving as serving
 import torch
 from comfy.model_patcher import ModelPatcher
 from loras import Patching, with_lora
-from pack.regional.adapters import NotRoutable
+from pack.regional.guider import Guider_Regional
+from pack.regional.models.serving import LoraMethod
 from testing_pack import texture
 from testing_pack.models import (
     ClosedForm,
@@ -248,13 +248,9 @@ def cost(run: Callable[[], Any], counter: Any, size: Size, unit: float) -> Cost:
 
 @contextmanager
 def mechanism(name: str) -> Iterator[None]:
-    """How clones with LoRAs are served in lockstep: the best way, or one of the fallbacks."""
-    with ExitStack() as changed:
-        if name == "hooks":
-            refusal = mock.Mock(side_effect=NotRoutable("measured without"))
-            changed.enter_context(mock.patch.object(serving, "delta", refusal))
-        if name == "switched":
-            changed.enter_context(mock.patch.object(serving, "is_weight_clone", lambda *_: False))
+    """How clones with LoRAs are served in lockstep: the best method, or one of the fallbacks."""
+    method = {"routed": LoraMethod.ROWS, "hooks": LoraMethod.HOOKS, "switched": LoraMethod.SWITCH}[name]
+    with mock.patch.object(Guider_Regional, "methods", [method]):
         yield
 
 

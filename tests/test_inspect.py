@@ -17,7 +17,7 @@ from host import comfyui
 from loras import with_lora
 from pack.masks.overlay import overlay, palette
 from pack.regional.regions import read_regions
-from pack.regional.shares import Shares
+from pack.regional.timeline import WeightTimeline
 from PIL import Image
 from server import PromptServer
 from server_use import INNER, Client, Scene
@@ -84,9 +84,8 @@ def as_text(message):
 @pytest.mark.parametrize("overlap", [0, 10, 40])
 def test_the_weights_shown_are_those_of_lockstep(overlap, blend):
     prompts = PROMPTS[:1] + regions((TWO * 0.6, sampler(2)), weight=0.5)
-    shares = Shares(read_regions(prompts, MODEL, overlap, "test"), "test", blend=blend)
-    shares.prepare(LATENT["samples"].shape, torch.device("cpu"))
-    weights = shares.at(1.0).weights
+    timeline = WeightTimeline(read_regions(prompts, MODEL, overlap, "test"), "test", blend=blend)
+    weights = timeline.maps(LATENT["samples"].shape, torch.device("cpu")).at(1.0).maps
     shown, text = preview(prompts, samples=LATENT, overlap_factor=overlap, blend=blend)
     masks = torch.cat([weights[n][:, 0] for n in (1, 2)])
     assert torch.equal(shown, overlay(masks, None, PIXELS))

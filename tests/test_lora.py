@@ -69,10 +69,11 @@ def columns(count, width=12):
 
 def as_switched(monkeypatch, run):
     """What comes out when no clone is routed: the host's own patching, at every region of every step."""
-    import pack.regional.serving as serving
+    from pack.regional.guider import Guider_Regional
+    from pack.regional.models.serving import LoraMethod
 
     with monkeypatch.context() as patched:
-        patched.setattr(serving, "is_weight_clone", lambda *_: False)
+        patched.setattr(Guider_Regional, "methods", [LoraMethod.SWITCH])
         return run()
 
 
