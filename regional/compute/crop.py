@@ -10,9 +10,7 @@ import torch
 from ...masks.boxes import Box, bounds, cheapest, crops
 from ...samplers.latents import pixels_per_latent
 from ..host import (
-    WRAPPER,
     Conds,
-    ModelOptions,
     has_patched_models,
     has_positions,
     patch_size,
@@ -63,8 +61,10 @@ class Crop(Full):
         # Crops that are given their positions share no model call with others, so their number of sizes is free.
         found = crops(extents, size, context, patch_size(group.model), few=not has_positions(group.model))
 
+        alone = {member: group.alone(member) for member in painting}
+
         def asks(boxes: Mapping[int, Box]) -> list[Ask]:
-            return [Ask((member,), boxes.get(member), fallbacks[member]) for member in painting]
+            return [Ask((member,), boxes.get(member), fallbacks[member], alone[member]) for member in painting]
 
         return asks(cheapest(found, lambda boxes: cost(group, asks(boxes), size).area))
 
@@ -89,13 +89,14 @@ class Crop(Full):
                     return f"its prompt has {name} for the whole canvas"
         return None
 
-    def said(self, name: str, ask: Ask) -> str:
-        return f"{name} is computed on the whole canvas, not cropped: {ask.fallback}."
+    def said(self, name: str, ask: Ask) -> list[str]:
+        whole = [f"{name} is computed on the whole canvas, not cropped: {ask.fallback}."] if ask.fallback else []
+        return whole + super().said(name, ask)
 
-    def _call_options(self, group: ModelGroup, asks: Sequence[Ask], options: ModelOptions) -> ModelOptions:
+    def _wrapper(self, group: ModelGroup, asks: Sequence[Ask], inner: Any) -> Any:
         if not has_positions(group.model) or all(ask.box is None for ask in asks):
-            return options
-        return {**options, WRAPPER: _with_positions(group.model, call_through(options.get(WRAPPER)))}
+            return inner
+        return _with_positions(group.model, call_through(inner))
 
     def _conds_of_canvas(self, group: ModelGroup, member: int, kind: str, box: Box | None) -> Conds:
         conds = group.conds_of(member)[kind]

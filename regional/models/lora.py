@@ -18,6 +18,7 @@ from comfy.weight_adapter.bypass import get_module_type_info
 
 from ...samplers.guided import Guidance
 from ..host import ClonePatches, Patch, adapter_obstacle, bypass_adapter, hook_obstacle, patches_of, same
+from ..host_functions import same_hooks
 
 # What a LoRA adds to a layer: from the rows' input and output, a change of the output in place.
 Term = Callable[[torch.Tensor, torch.Tensor], None]
@@ -97,7 +98,8 @@ def patch_hooks(reference: Any, clone: Any) -> tuple[comfy.hooks.HookGroup, bool
 def with_hooks(guidance: Guidance, model: Any, group: comfy.hooks.HookGroup) -> Guidance:
     """The guidance on another model, with the hooks on its conds, applied before the hooks that they already have."""
 
-    combine = functools.cache(lambda own: comfy.hooks.HookGroup.combine_all_hooks([group, own]))
+    # One HookGroup for each that prompts have, as the host tells them apart by identity.
+    combine = functools.cache(lambda own: same_hooks([group, own]))
 
     def on(conds: Any) -> Any:
         if not isinstance(conds, list):
