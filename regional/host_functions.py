@@ -101,6 +101,11 @@ def is_indifferent(function: Any) -> bool:
     return name.partition(".")[0] in _INDIFFERENT.get(file, ())
 
 
+def sets_cfg_only(function: Any) -> bool:
+    """Whether a PREDICT_NOISE wrapper is known to do no more than to set the guider's cfg."""
+    return _origin(function)[1].startswith("CFGOverride.")
+
+
 def is_hosts(function: Any) -> bool:
     """Whether the function lies in a file of the host."""
     return bool(_origin(function)[0])
@@ -124,7 +129,7 @@ def _origin(function: Any) -> tuple[str, str]:
     code = getattr(function, "__code__", None)
     name = getattr(function, "__qualname__", "")
     if code is None:
-        code = getattr(getattr(type(function), "__call__", None), "__code__", None)
+        code = getattr(type(function).__call__, "__code__", None) if callable(function) else None
         name = type(function).__qualname__
     if code is None:
         return "", name

@@ -17,6 +17,7 @@ from ..host import (
     takes_crops,
     with_position,
 )
+from ..host_functions import has_transformer_hooks
 from ..models.group import ModelGroup, call_through
 from ..timeline import Weights
 from . import Ask
@@ -74,6 +75,10 @@ class Crop(Full):
             return f"{type(group.model).__name__} cannot be told which part of the canvas it sees"
         if has_patched_models(group.model_options.get("transformer_options", {})):
             return "a model is patched into its own (such as a ControlNet) for the whole canvas"
+        if (reason := group.whole_canvas()) is not None:
+            return reason
+        if any(has_transformer_hooks(conds) for conds in group.conds_of(member).values()):
+            return "its prompt has hooks on the model's transformer, which may hold something for the whole canvas"
         for cond in (cond for conds in group.conds_of(member).values() for cond in conds):
             for key, name in _OF_THE_CANVAS.items():
                 if key in cond:

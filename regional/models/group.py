@@ -24,7 +24,7 @@ from ..host import (
     through_predict_noise_wrappers,
 )
 from ..host_functions import HostFunctions, host_functions
-from .guests import Memories, reason_to_ask_alone
+from .guests import Memories, reason_for_whole_canvas, reason_to_ask_alone
 from .lora import LayerTerms, LoraRows, NotRoutable
 
 POSITIVE, NEGATIVE = "positive", "negative"
@@ -80,6 +80,7 @@ class ModelGroup(comfy.samplers.CFGGuider):
         self._outside: HostFunctions = self.functions
         self._memories: Memories
         self._seed: int | None = None
+        self._whole_canvas: str | None = ""  # empty: not looked for yet
         self.add(member, guidance)
 
     def add(self, member: int, guidance: Guidance, terms: LayerTerms | None = None) -> None:
@@ -134,6 +135,13 @@ class ModelGroup(comfy.samplers.CFGGuider):
         )
         return "" if reason is not None and len(self.members) == 1 else reason
 
+    def whole_canvas(self) -> str | None:
+        """Why the model's patches need the whole canvas; None if they are as right on a part of it."""
+        if self._whole_canvas == "":
+            frames = self.model.latent_format.latent_dimensions - 2
+            self._whole_canvas = reason_for_whole_canvas(self.model_options, self.model_patcher.wrappers, frames)
+        return self._whole_canvas
+
     def sample(self, *args: Any, **kwargs: Any) -> Any:
         self._outside = host_functions()
         return super().sample(*args, **kwargs)
@@ -157,7 +165,7 @@ class ModelGroup(comfy.samplers.CFGGuider):
         inside = host_functions()
         own = {name: one for name, one in inside.items() if one is not self._outside[name]}
         self.functions, self._seed = {**self.functions, **own}, seed
-        self._memories = Memories(self.model_options, min(self.members))
+        self._memories, self._whole_canvas = Memories(self.model_options, min(self.members)), ""
         with conds_taken_out(self) as conds:
             self.memory = comfy.sampler_helpers.estimate_memory(self.model_patcher, noise.shape, conds)
             self._processed = processed_conds(

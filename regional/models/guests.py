@@ -3,10 +3,13 @@
 from collections.abc import Mapping
 from typing import Any
 
+import torch
+
 from ...masks.boxes import Box
-from ..host import CALC_COND_BATCH, Conds, ModelOptions
+from ..host import CALC_COND_BATCH, WRAPPER, Conds, ModelOptions
 from ..host_functions import (
     FUNCTION_KEYS,
+    INPUT_BLOCKS,
     PREDICT_NOISE,
     HostFunctions,
     Placed,
@@ -15,8 +18,10 @@ from ..host_functions import (
     is_indifferent,
     name_of,
     replaced,
+    sets_cfg_only,
+    windowed_axis,
 )
-from .functions import WITH_FUNCTIONS, Copies, OwnOptions
+from .functions import WITH_FUNCTIONS, Copies, OwnOptions, pictures_in
 
 
 def reason_to_ask_alone(
@@ -39,6 +44,47 @@ def reason_to_ask_alone(
             return f"{_called(placed)} may count on one cond and one uncond in a call"
     found = (foreign_in(one) for one in conds.values())
     return next((f"its prompt has {what}, which may look at all rows of a call" for what in found if what), None)
+
+
+def reason_for_whole_canvas(options: ModelOptions, wrappers: Mapping[str, Any], frames: int) -> str | None:
+    """Why a model's patches need the whole canvas; None if a part of it is as right.
+
+    `frames`: the number of axes of its latent before height and width, beside batch and channels.
+    """
+    placed = list(functions_in(options, wrappers))
+    for one in placed:
+        if one.place in (*INPUT_BLOCKS, WRAPPER) and not is_indifferent(one.function):
+            return f"{_called(one)} may bring something for the whole canvas"
+    if any(_is_picture(tensor) for tensor in pictures_in([one.function for one in placed])):
+        return "a patch of its model holds a mask or a picture for the whole canvas"
+    if (axis := windowed_axis(options)) is not None and axis >= 2 + frames:
+        return "its context windows divide the picture's height or width"
+    return None
+
+
+def wrapper_of_all(wrappers: Mapping[str, Any]) -> str | None:
+    """What to call the wrapper around the denoised of the base's model, which runs around that of all members; None if
+    there is none, or if it sets nothing but the cfg, which counts for members with this model.
+    """
+    placed = functions_in({}, wrappers)
+    return next((name_of(f) for place, f in placed if place == PREDICT_NOISE and not sets_cfg_only(f)), None)
+
+
+# Axes of a mask or picture are at least so long; those of an embedding are told apart by their values.
+_SHORTEST = 4
+
+
+def _is_picture(tensor: torch.Tensor) -> bool:
+    """Whether a tensor may be a mask or a picture, with values in 0..1, or a latent, with height and width at its end.
+
+    Rows of tokens (n, tokens, width), as prompts and images are embedded, are no latent.
+    """
+    if min(tensor.shape[-2:]) < _SHORTEST and (tensor.ndim < 3 or min(tensor.shape[-3:-1]) < _SHORTEST):
+        return False
+    if tensor.ndim >= 4 or not tensor.is_floating_point():
+        return True
+    low, high = torch.aminmax(tensor.detach())
+    return bool(low >= 0) and bool(high <= 1)
 
 
 def _called(placed: Placed) -> str:

@@ -9,6 +9,7 @@ from comfy.hooks import HookGroup
 from ...samplers.guided import Guidance
 from ..host import is_weight_clone
 from .group import ModelGroup
+from .guests import wrapper_of_all
 from .lora import LayerTerms, NotRoutable, layer_terms, patch_hooks, with_hooks
 
 
@@ -51,6 +52,8 @@ def serve(
             obstacles.append(reason)
         else:
             groups.append(ModelGroup(member, guidance, [reason for reason in obstacles if reason][:1]))
+    if len(groups) > 1 and (name := wrapper_of_all(groups[0].model_patcher.wrappers)) is not None:
+        groups[0].notes.append(f"{names[0]}: {name} on its model runs around the whole picture, all regions included.")
     return groups
 
 
