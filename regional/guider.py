@@ -5,7 +5,6 @@ A sampler sees one model whose denoised is D = sum_k w_k D_k. Every model is ask
 """
 
 import logging
-import re
 from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
@@ -15,6 +14,7 @@ import torch
 
 from ..samplers.guided import Guidance, not_finite
 from .compute import Answer, Ask, Compute
+from .compute.crop import naming_misfits
 from .compute.planner import Evaluation, Planner
 from .host import ALWAYS_UNCOND, POST_CFG, ModelOptions, make_active
 from .host_functions import with_host_functions
@@ -24,9 +24,6 @@ from .models.serving import LoraMethod, serve
 from .timeline import SIGMA_TOLERANCE, Weights, WeightTimeline
 
 log = logging.getLogger(__name__)
-
-# What messages of errors about sizes have in common.
-_OF_SIZE = re.compile(r"\b(sizes?|shapes?|dimensions?)\b", re.IGNORECASE)
 
 
 class Guider_Regional(comfy.samplers.CFGGuider):
@@ -197,7 +194,10 @@ class RegionalRun(ModelGroup):
             if self._always_uncond:
                 options = {**options, ALWAYS_UNCOND: True}
             self._activate(group)
-            for answer in self._answered(group, asks, x, timestep, options):
+            cropped = [self._names[member] for ask in asks if ask.box is not None for member in ask.members]
+            with with_host_functions(group.functions), naming_misfits(cropped):
+                answers = self._compute.answer(group, asks, x, timestep, options)
+            for answer in answers:
                 self._answers.update(dict.fromkeys(answer.ask.members, answer))
         denoised = self._blend(weights, x, lambda answer, member: answer.denoised[member])
         # A sum is finite only if all of it is, and much faster than to look at each number.
@@ -207,21 +207,6 @@ class RegionalRun(ModelGroup):
             self._after_cfg(x, timestep, weights, denoised, options, options.get(POST_CFG, [])[len(own_post_cfg) :])
             for options in requests
         ]
-
-    def _answered(
-        self, group: ModelGroup, asks: list[Ask], x: torch.Tensor, timestep: torch.Tensor, options: ModelOptions
-    ) -> list[Answer]:
-        try:
-            with with_host_functions(group.functions):
-                return self._compute.answer(group, asks, x, timestep, options)
-        except (RuntimeError, ValueError, AssertionError, IndexError) as error:
-            cropped = [self._names[member] for ask in asks if ask.box is not None for member in ask.members]
-            if not cropped or comfy.model_management.is_oom(error) or not _OF_SIZE.search(str(error)):
-                raise
-            raise ValueError(
-                f"{' and '.join(cropped)}: a patch of the model, or the prompt, does not fit a part of the canvas "
-                f"({error}); set region_compute to full."
-            ) from error
 
     def _say(self, evaluation: Evaluation) -> None:
         """Log once what is not computed in the way that was asked for."""

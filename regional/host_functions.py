@@ -186,8 +186,8 @@ def foreign_in(conds: Conds) -> str | None:
     for cond in conds:
         control = cond.get("control")
         while control is not None:
-            own = type(control).get_control.__code__.co_filename == comfy.controlnet.__file__
-            if not own or "get_control" in vars(control):
+            code = getattr(getattr(type(control), "get_control", None), "__code__", None)
+            if "get_control" in vars(control) or getattr(code, "co_filename", "") != comfy.controlnet.__file__:
                 return "a ControlNet of another pack"
             control = control.previous_controlnet
         if has_transformer_hooks([cond]):
@@ -198,6 +198,13 @@ def foreign_in(conds: Conds) -> str | None:
 def has_transformer_hooks(conds: Conds) -> bool:
     """Whether prompts carry hooks that do more than to patch weights or to load models."""
     return any(hook.hook_type not in _PLAIN_HOOKS for cond in conds for hook in _hooks(cond))
+
+
+def hooks_act_on_all(conds: Mapping[str, Any]) -> bool:
+    """Whether a CONDITIONING of `conds` has hooks that the host puts on its whole run, for the other prompts too."""
+    kind, scope = comfy.hooks.EnumHookType.TransformerOptions, comfy.hooks.EnumHookScope.AllConditioning
+    hooks = (hook for conditioning in conds.values() for _, options in conditioning for hook in _hooks(options))
+    return any(hook.hook_type == kind and hook.hook_scope == scope for hook in hooks)
 
 
 _PLAIN_HOOKS = (comfy.hooks.EnumHookType.Weight, comfy.hooks.EnumHookType.AdditionalModels)

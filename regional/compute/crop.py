@@ -1,10 +1,13 @@
 """Members computed on a crop of the canvas: what the host is told so that it computes only a box, and the obstacles."""
 
-from collections.abc import Callable, Mapping, Sequence
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import comfy.conds
+import comfy.model_management
 import torch
 
 from ...masks.boxes import Box, bounds, cheapest, crops
@@ -110,6 +113,24 @@ class Crop(Full):
     def _conds_of_part(self, group: ModelGroup, member: int, kind: str, box: Box | None, x: torch.Tensor) -> Conds:
         conds = group.conds_of(member)[kind]
         return conds if box is None else _cropped(conds, box, x.shape, has_positions(group.model))
+
+
+# What messages of errors about sizes have in common.
+_OF_SIZE = re.compile(r"\b(sizes?|shapes?|dimensions?)\b", re.IGNORECASE)
+
+
+@contextmanager
+def naming_misfits(names: Sequence[str]) -> Iterator[None]:
+    """Inside of it, an error about sizes in a call for cropped members of these names says what to do."""
+    try:
+        yield
+    except (RuntimeError, ValueError, AssertionError, IndexError) as error:
+        if not names or comfy.model_management.is_oom(error) or not _OF_SIZE.search(str(error)):
+            raise
+        raise ValueError(
+            f"{' and '.join(names)}: a patch of the model, or the prompt, does not fit a part of the canvas ({error}); "
+            "set region_compute to full."
+        ) from error
 
 
 def _narrowed(conds: Conds, box: Box, placed: bool) -> Conds:

@@ -68,11 +68,8 @@ class Full:
     ) -> Answer:
         (member,) = ask.members
         conds = {kind: self._conds_of_part(group, member, kind, ask.box, x) for kind in group.conds_of(member)}
-        own = self._own_options(group, ask, options)
-        part = _part(ask.box, x)
-        if ask.box is not None:
-            # As a picture of its own: functions may work on it in place.
-            part = part.contiguous()
+        # Functions may work in place, so each member gets an input of its own.
+        part, own = _part(ask.box, x).clone(), self._own_options(group, ask, options)
         cond, uncond, denoised = group.ask_alone(member, ask.box, conds, part, timestep, own)
         return Answer(ask, cond, uncond, {member: denoised})
 

@@ -101,7 +101,7 @@ class Memories:
     def __init__(self, options: ModelOptions, first: int) -> None:
         self._first = first
         transformer = options.get("transformer_options", {})
-        self._keys = set(transformer)
+        self._keys = {key for key, value in transformer.items() if not isinstance(value, torch.Tensor)}
         self._begun = Copies()
         for source, keys in ((options, WITH_FUNCTIONS), (transformer, {*FUNCTION_KEYS, *self._keys})):
             for key in keys:
