@@ -31,8 +31,8 @@ PREDICT_NOISE = _MP.PREDICT_NOISE
 _ROW_WRAPPERS = (_MP.CALC_COND_BATCH, _MP.APPLY_MODEL, _MP.DIFFUSION_MODEL, PREDICT_NOISE)
 INPUT_BLOCKS = ("input_block_patch", "input_block_patch_after_skip")
 
-# The host's nodes whose functions treat every row alike, whatever rows stand beside it, by file. Each was read, and is
-# tested against plain sampling in tests/test_guests.py. A node that is not here is asked as KSampler asks it.
+# The host's nodes whose functions treat every row alike, whatever rows stand beside it, by file. tests/test_guests.py
+# compares those that need no file with plain sampling. A node that is not here is asked as KSampler asks it.
 _INDIFFERENT = {
     "comfy_api/torch_helpers/torch_compile.py": {"apply_torch_compile_factory"},
     "comfy_extras/nodes_apg.py": {"APG"},
