@@ -7,8 +7,8 @@ import nodes as host
 import torch
 from comfy_execution.graph_utils import ExecutionBlocker
 
-from ..masks import drawing
-from ..masks.overlay import overlay
+from ..masks.formats import drawing
+from ..masks.formats.overlay import overlay
 from ..samplers.prompts import Presence, RegionalPromptObject
 from ..samplers.providers import FollowingSampler, kind_of
 from . import inputs

@@ -7,7 +7,7 @@ import nodes as host
 import torch
 from server import PromptServer
 
-from ..masks.overlay import overlay
+from ..masks.formats.overlay import overlay
 from ..masks.shape import check_count
 from ..masks.weights import MIX
 from ..regional import engines

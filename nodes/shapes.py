@@ -8,10 +8,10 @@ import nodes as host
 import torch
 from comfy_execution.graph_utils import ExecutionBlocker
 
-from ..masks import colors as painted
-from ..masks import layout as grid
 from ..masks.convert import as_mask
-from ..masks.overlay import Rgb, overlay
+from ..masks.formats import colors as painted
+from ..masks.formats import layout as grid
+from ..masks.formats.overlay import Rgb, overlay
 from ..samplers.prompts import RegionalPromptObject
 from ..samplers.providers import FollowingSampler, kind_of
 from . import inputs

@@ -5,7 +5,7 @@ import io
 import numpy as np
 import pytest
 import torch
-from pack.masks import colors
+from pack.masks.formats import colors
 from PIL import Image, ImageDraw
 
 WHITE, RED, YELLOW, ORANGE = (255, 255, 255), (255, 0, 0), (255, 255, 0), (255, 165, 0)

@@ -1,12 +1,12 @@
-"""masks/drawing.py: polygons against a naive reference, and what is said of a broken JSON."""
+"""masks/formats/drawing.py: polygons against a naive reference, and what is said of a broken JSON."""
 
 import json
 import math
 
 import pytest
 import torch
-from pack.masks import drawing, raster
-from pack.masks.overlay import palette
+from pack.masks.formats import drawing, raster
+from pack.masks.formats.overlay import palette
 
 SUB = 16  # sub-pixels along each side in the reference
 

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from pack.masks.layout import Cell, Row, cells, masks, parse
+from pack.masks.formats.layout import Cell, Row, cells, masks, parse
 
 LAYOUTS = {
     "1": [(1, [1])],

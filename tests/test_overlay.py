@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 import torch
-from pack.masks.overlay import _GROUND, _digit, overlay, palette
+from pack.masks.formats.overlay import _GROUND, _digit, overlay, palette
 
 RED, BLUE = (1.0, 0.0, 0.0), (0.0, 0.0, 1.0)
 

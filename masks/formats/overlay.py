@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 import torch.nn.functional as F
 
-from .shape import resize
+from ..shape import resize
 
 # The palette of Okabe and Ito (without black), then five of Paul Tol's: told apart by colour-blind eyes, too.
 _PALETTE = (
