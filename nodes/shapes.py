@@ -10,7 +10,7 @@ from comfy_execution.graph_utils import ExecutionBlocker
 
 from ..masks.convert import as_mask
 from ..masks.formats import colors as painted
-from ..masks.formats import layout as grid
+from ..masks.formats import layout as layouts
 from ..masks.formats.overlay import Rgb, overlay
 from ..samplers.prompts import RegionalPromptObject
 from ..samplers.providers import FollowingSampler, kind_of
@@ -220,7 +220,7 @@ class RegionalGrid:
     ) -> Result:
         owner = type(self).__name__
         picture = None if image is None else first_picture(image, owner)
-        masks = grid.masks(grid.cells(grid.parse(layout, owner), height, width, owner), height, width)
+        masks = layouts.masks(layouts.cell_boxes(layouts.parse(layout, owner), height, width, owner), height, width)
         regions = _regions(masks, prompts, model, clip, negative, cfg, "cell", owner)
         return _result(regions, masks, picture, None)
 

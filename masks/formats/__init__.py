@@ -1,4 +1,4 @@
-"""Text and pictures that describe regions: the drawing's JSON, the colour grammar, the layout grammar, the overlay.
+"""Formats that describe masks: the drawing's JSON, colours and layouts written as text, and the overlay picture.
 
-Each module turns one such format into masks, or masks into a picture. Like all of masks/, they import torch only.
+Imports torch only, like all of masks/.
 """
