@@ -28,14 +28,14 @@ MAX_REGIONS = 64
 MAX_POINTS = 20_000  # of all lines of a drawing together
 MAX_SIDE = 2048  # longer side of a mask, in pixels; larger canvases get masks of 1/2, 1/3, ... of their size
 
-_REGION_FIELDS = ("name", "color", "prompt", "weight", "start", "end", "denoise", "enabled", "shape")
-_SHAPE_FIELDS = {
+REGION_FIELDS = ("name", "color", "prompt", "weight", "start", "end", "denoise", "enabled", "shape")
+SHAPE_FIELDS = {
     "rect": ("x", "y", "w", "h"),
     "ellipse": ("x", "y", "w", "h"),
     "freehand": ("points",),
     "brush": ("strokes",),
 }
-_STROKE_FIELDS = ("points", "size", "erase")
+STROKE_FIELDS = ("points", "size", "erase")
 _MAX_COORDINATE = 2.0  # absolute value; above 1, because shapes may extend beyond the canvas
 # Resizing a brush shape scales its eraser strokes by the same factor, which is large if the painted part was tiny.
 _MAX_STROKE_COORDINATE = 20_000.0
@@ -129,7 +129,7 @@ def parse(text: str, owner: str) -> tuple[DrawnRegion, ...]:
 def _region(saved: Any, number: int, color: Rgb, owner: str) -> DrawnRegion:
     """One region of the JSON; `number`, from 1, and `color` give the defaults of its name and colour."""
     where = f"{owner}, region {number}"
-    _check_keys(saved, _REGION_FIELDS, where)
+    _check_keys(saved, REGION_FIELDS, where)
     name = _text(saved, "name", f"Region {number}", where)
     where = f"{where} ({name[:60]})"
     code = _text(saved, "color", "", where)
@@ -150,11 +150,11 @@ def _region(saved: Any, number: int, color: Rgb, owner: str) -> DrawnRegion:
 
 def _parts(shape: Any, where: str) -> tuple[Polygon | Stroke, ...]:
     """The parts of the JSON's `shape`."""
-    if not isinstance(shape, dict) or not isinstance(shape.get("type"), str) or shape["type"] not in _SHAPE_FIELDS:
+    if not isinstance(shape, dict) or not isinstance(shape.get("type"), str) or shape["type"] not in SHAPE_FIELDS:
         came = json.dumps(shape.get("type"))[:40] if isinstance(shape, dict) else _kind(shape)
-        raise ValueError(f"{where}: shape should be of type {', '.join(_SHAPE_FIELDS)}, {came} came.")
+        raise ValueError(f"{where}: shape should be of type {', '.join(SHAPE_FIELDS)}, {came} came.")
     kind = shape["type"]
-    _check_keys(shape, ("type", *_SHAPE_FIELDS[kind]), f"{where}, shape")
+    _check_keys(shape, ("type", *SHAPE_FIELDS[kind]), f"{where}, shape")
     if kind == "freehand":
         return (Polygon(_points(shape, "shape", 3, where)),)
     if kind == "brush":
@@ -172,7 +172,7 @@ def _parts(shape: Any, where: str) -> tuple[Polygon | Stroke, ...]:
 
 
 def _stroke(stroke: Any, field: str, where: str) -> Stroke:
-    _check_keys(stroke, _STROKE_FIELDS, f"{where}, {field}")
+    _check_keys(stroke, STROKE_FIELDS, f"{where}, {field}")
     points = _points(stroke, field, 1, where, _MAX_STROKE_COORDINATE)
     size = stroke.get("size")
     if not isinstance(size, list) or len(size) != 2:
