@@ -11,6 +11,7 @@ import torch
 # boxes, and always while there are more than _MAX_SIZES.
 _MAX_EXTRA_AREA = 0.03
 _MAX_SIZES = 4
+_MAX_SHARE = 0.9  # a crop of this share of the latent or more saves too little
 
 Size = tuple[int, int]  # (height, width) in latent pixels
 
@@ -56,8 +57,8 @@ def crops(extents: Mapping[int, Box], canvas: Size, context: int, align: int, fe
     """Crop boxes around `extents`, by the same keys, in a latent of size `canvas` = (h, w). All in latent pixels.
 
     Each box adds about `context` pixels on every side: its edges are multiples of `align` (or the latent's end), so
-    the context is rounded. With `few`, similar sizes are merged, at most 4 remain. A box that would cover 90 % of the
-    latent or more is left out: cropping to it saves too little.
+    the context is rounded. With `few`, similar sizes are merged; at most 4 remain, or some more if the latent is no
+    multiple of `align`. A box that would cover 90 % of the latent or more is left out.
     """
     sizes = {
         key: (
@@ -73,7 +74,7 @@ def crops(extents: Mapping[int, Box], canvas: Size, context: int, align: int, fe
         top, height = _crop_interval(box.top, box.height, canvas[0], sizes[key][0], align)
         left, width = _crop_interval(box.left, box.width, canvas[1], sizes[key][1], align)
         found[key] = Box(top, left, height, width)
-    return {key: box for key, box in found.items() if box.area < 0.9 * canvas[0] * canvas[1]}
+    return {key: box for key, box in found.items() if box.area < _MAX_SHARE * canvas[0] * canvas[1]}
 
 
 def cheapest(found: Mapping[int, Box], cost: Callable[[Mapping[int, Box]], int]) -> dict[int, Box]:

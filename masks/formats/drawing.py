@@ -5,7 +5,7 @@
 
 Coordinates go from 0 (left, top) to 1 (right, bottom) of the canvas, so that they hold for any canvas size. The JSON's
 `shape` is a rectangle, an ellipse, a freehand polygon or brush strokes; here it becomes a tuple of parts, each of them
-a polygon or a stroke. web/js/editor/drawing.js writes the JSON; tests/test_same_in_js.py ties the two.
+a polygon or a stroke. web/js/editor/drawing.js writes the JSON; tests/test_same_in_js.py compares the two.
 """
 
 import json
