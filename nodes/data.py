@@ -1,4 +1,4 @@
-"""Data nodes: BASIC_PIPE tuples (model, clip, vae, positive, negative) and lists of REGIONAL_PROMPTS."""
+"""Nodes for BASIC_PIPE tuples (model, clip, vae, positive, negative) and for REGIONAL_PROMPTS, lists of regions."""
 
 import re
 from typing import Any
@@ -37,7 +37,7 @@ MAX_PROMPTS = 32
 
 
 def check_pipe(pipe: object, owner: str) -> Pipe:
-    """`pipe` if it is a BASIC_PIPE, else TypeError."""
+    """The parts of a BASIC_PIPE; raises TypeError, naming `owner`, if `pipe` is none."""
     if not isinstance(pipe, list | tuple) or len(pipe) < len(_FIELDS):
         came = f"{len(pipe)} values" if isinstance(pipe, list | tuple) else type(pipe).__name__
         raise TypeError(
@@ -49,13 +49,13 @@ def check_pipe(pipe: object, owner: str) -> Pipe:
 
 
 def pipe_guidance(pipe: object, cfg: float, owner: str) -> Guidance:
-    """The pipe's model and prompts with `cfg`; TypeError if one of them cannot be sampled with."""
+    """`guidance` with the model and prompts of a BASIC_PIPE; raises TypeError if `pipe` is none."""
     model, _, _, positive, negative = check_pipe(pipe, owner)
     return guidance(model, positive, negative, cfg, f"{owner}, basic_pipe")
 
 
 def guidance(model: Any, positive: Any, negative: Any, cfg: float, owner: str) -> Guidance:
-    """A model and its prompts; TypeError if one of them cannot be sampled with."""
+    """A Guidance of a MODEL and two CONDITIONINGs; raises TypeError, naming `owner`, if a value is of another type."""
     if not hasattr(model, "get_model_object"):
         raise TypeError(f"{owner}: model should be a MODEL, {kind_of(model)} came; connect a model loader.")
     for name, value in (("positive", positive), ("negative", negative)):
@@ -147,7 +147,7 @@ _MASK: inputs.Declaration = (
 
 
 def _own_mask(mask: object, owner: str) -> torch.Tensor:
-    """(H, W) for one mask, as other packs have it, else (B, H, W)."""
+    """`mask` as float32 (H, W) if it holds one mask, as other packs' regions have it, else (B, H, W); see `as_mask`."""
     own = as_mask(mask, owner)
     return own[0] if len(own) == 1 else own
 
@@ -157,7 +157,7 @@ def _percent(default: float, tooltip: str) -> inputs.Declaration:
 
 
 def _settings_inputs() -> dict[str, inputs.Declaration]:
-    """When and how much a region counts: the last optional inputs of the region nodes."""
+    """The inputs of RegionSettings; they are the last optional inputs of the region nodes."""
     return {
         "start_percent": _percent(
             0.0,

@@ -1,4 +1,4 @@
-"""RegionalGuider: regions for the core's SamplerCustomAdvanced, with any SAMPLER and SIGMAS."""
+"""RegionalGuider: a GUIDER with regions for ComfyUI's SamplerCustomAdvanced, with any SAMPLER and SIGMAS."""
 
 from typing import Any
 

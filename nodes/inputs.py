@@ -1,4 +1,4 @@
-"""Declarations that several nodes share, so that an input means the same everywhere."""
+"""Input declarations that several nodes share, so that an input has one meaning, range and tooltip."""
 
 from typing import Any
 
@@ -16,7 +16,7 @@ Declaration = tuple[Any, dict[str, Any]]
 
 
 def seed(tooltip: str, control: bool = False) -> Declaration:
-    """A seed; `control` shows the host's control_after_generate widget after it."""
+    """A seed; with `control`, ComfyUI adds its control_after_generate widget."""
     options: dict[str, Any] = {"default": 0, "min": 0, "max": MAX_SEED, "tooltip": tooltip}
     return "INT", {**options, "control_after_generate": True} if control else options
 
@@ -77,7 +77,7 @@ def restore_latent() -> Declaration:
 
 
 def recovery_inputs() -> dict[str, Declaration]:
-    """The three additional_* inputs."""
+    """The inputs additional_mode, additional_sampler and additional_sigma_ratio."""
     return {
         "additional_mode": (
             recovery.MODES,
@@ -111,12 +111,12 @@ def recovery_inputs() -> dict[str, Declaration]:
 
 
 def engine_inputs(default: str = STEPWISE) -> dict[str, Declaration]:
-    """engine, and how lockstep computes regions: the last optional inputs of the sampler nodes."""
+    """The inputs engine, region_compute and crop_context: the last optional inputs of the sampler nodes."""
     return {"engine": _engine(default), **crop_inputs()}
 
 
 def crop_inputs() -> dict[str, Declaration]:
-    """region_compute and crop_context."""
+    """The inputs region_compute and crop_context."""
     return {
         "region_compute": (
             [FULL, CROP],

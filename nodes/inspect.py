@@ -1,4 +1,4 @@
-"""Nodes that show regions, and say what a run over them will do, before it is paid for."""
+"""Nodes that show regions and report what a run will do and cost, without running it."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -7,7 +7,7 @@ import nodes as host
 import torch
 from server import PromptServer
 
-from ..masks.overlay import overlay
+from ..masks.formats.overlay import overlay
 from ..masks.weights import MIX
 from ..regional import engines
 from ..regional.job import Job, LockstepOptions, StepPlan, check_latent, regional_scene
@@ -58,7 +58,7 @@ class RegionalPreview:
     ) -> dict[str, Any]:
         owner = type(self).__name__
         regions = read_regions(regional_prompts, None, overlap_factor, owner)
-        # Without a latent, as many pictures or frames as there are masks.
+        # Without a latent: one picture or frame per mask of the region with most masks.
         shape = (1, 1, max((len(region.mask) for region in regions), default=1), *_largest(regions))
         if samples is not None:
             latent = check_latent(samples, owner)
@@ -66,7 +66,7 @@ class RegionalPreview:
                 latent = latents.fit(latent, model_of(regions[0].sampler))
             shape = tuple(latent["samples"].shape)
         covered = coverage(regions, shape, blend, owner)
-        # The first picture of a batch, the first frame of a video.
+        # The preview shows the first picture of a batch, the first frame of a video.
         masks = torch.cat([weight[:1] for weight in covered.weights[1:]]) if regions else torch.zeros((0, *shape[-2:]))
         shown_size = tuple(image.shape[1:3]) if image is not None else _largest(regions)
         numbers = [region.number for region in regions]
@@ -158,7 +158,7 @@ class RegionalReport:
 
 
 def _empty(prompts: Any, base: Any, owner: str) -> Latent:
-    """An empty LATENT of the largest mask's size, one picture for each mask of a region with several."""
+    """An empty LATENT of the largest mask's size, with as many pictures as the region with most masks has masks."""
     model = model_of(check_advanced_sampler(base, f"{owner}, base_sampler"))
     regions = read_regions(prompts, model, 0, owner)
     pixels = latents.pixels_per_latent(model.get_model_object("latent_format"))
@@ -168,19 +168,19 @@ def _empty(prompts: Any, base: Any, owner: str) -> Latent:
 
 
 def _largest(regions: Sequence[PromptRegion]) -> tuple[int, int]:
-    """(H, W) of the largest mask, in its pixels."""
+    """(H, W) of the mask with the largest area, in mask pixels; 512 x 512 without regions."""
     sizes = [(region.mask.shape[-2], region.mask.shape[-1]) for region in regions]
     return max(sizes, key=lambda size: size[0] * size[1], default=(512, 512))
 
 
 def _left_out(prompts: Sequence[Any], regions: Sequence[PromptRegion]) -> list[int]:
-    """The numbers of those regions whose mask is empty."""
+    """The numbers of the regions that were left out because their mask is empty."""
     read = {region.number for region in regions}
     return [number for number in range(1, len(prompts) + 1) if number not in read]
 
 
 def _show(text: str, node_id: str | None) -> None:
-    """The text on the node, as the host's own nodes show theirs."""
+    """Show the text on the node, by ComfyUI's progress text; nothing outside of a server."""
     if node_id is not None:
         PromptServer.instance.send_progress_text(text, node_id)
 

@@ -1,4 +1,4 @@
-"""Provider nodes: what a region or the base is sampled with."""
+"""Provider nodes: samplers, schedules and the placeholder for a negative, as inputs of the sampler nodes."""
 
 from typing import Any
 

@@ -1,4 +1,7 @@
-"""The five sampler nodes. Each makes a job for an engine; class ids, inputs and their order are a promise."""
+"""The five sampler nodes. Each builds a job and hands it to an engine.
+
+Class ids, input names and their order must never change: saved workflows refer to them.
+"""
 
 import logging
 from typing import Any
@@ -17,7 +20,7 @@ from .data import guidance
 log = logging.getLogger(__name__)
 
 SECOND_SEED_MODES = ["ignore", "fixed", "seed+seed_2nd", "seed-seed_2nd", "increment", "decrement", "randomize"]
-# Where sums of two seeds wrap: other packs' seeds end here, and saved workflows rely on it.
+# Sums of two seeds wrap at this value, where other packs' seeds end: saved workflows rely on it.
 SEED_WRAP = 1125899906842624
 
 
@@ -357,7 +360,7 @@ class MaskGridNKSamplersAdvanced:
     FUNCTION = "sample"
 
     _NAME = "MaskGrid N KSamplers Advanced"
-    # What the host's own node says nothing about.
+    # ComfyUI's KSamplerAdvanced has no tooltips for these inputs.
     _TOOLTIPS = {
         "model": "The model used for denoising the latent.",
         "add_noise": "Add the seed's noise before the first step. Disable it for a latent with leftover noise.",
@@ -449,7 +452,7 @@ class DeprecatedMaskGridNKSamplersAdvanced(MaskGridNKSamplersAdvanced):
 
 
 def second_seed(seed: int, second: int, mode: str) -> int:
-    """The seed of the regional steps; sums and differences wrap once at SEED_WRAP, as in other packs."""
+    """The seed of the regional steps. Sums and differences wrap at SEED_WRAP, as saved workflows rely on."""
     if mode == "ignore":
         return seed
     if mode == "seed+seed_2nd":

@@ -1,21 +1,20 @@
-"""Nodes that make all regions at once: from a picture in flat colours, or from a grid of ratios."""
+"""Nodes that make all regions at once, from a picture in flat colours or from a layout of cells."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import nodes as host
 import torch
 from comfy_execution.graph_utils import ExecutionBlocker
 
-from ..masks import colors as painted
-from ..masks import layout as grid
 from ..masks.convert import as_mask
-from ..masks.overlay import Rgb, overlay
-from ..samplers.prompts import RegionalPromptObject
-from ..samplers.providers import InheritedSampler, kind_of
+from ..masks.formats import colors as painted
+from ..masks.formats import layout as layouts
+from ..masks.formats.overlay import Rgb, overlay
+from ..samplers.providers import kind_of
 from . import inputs
-from .data import guidance
+from .prompts import PromptedMask, check_clip, encode_regions
 
 log = logging.getLogger(__name__)
 
@@ -55,7 +54,10 @@ def _guidance_inputs() -> dict[str, inputs.Declaration]:
 
 
 def first_picture(image: object, owner: str) -> torch.Tensor:
-    """The first picture (H, W, C) of an IMAGE; TypeError or ValueError, naming `owner`, for anything else."""
+    """The first picture (H, W, C), a view, of an IMAGE (B, H, W, C).
+
+    Raises TypeError or ValueError, naming `owner`, if `image` is no IMAGE; warns if it holds several pictures.
+    """
     if not isinstance(image, torch.Tensor):
         raise TypeError(f"{owner}: image should be an IMAGE, {kind_of(image)} came; connect a LoadImage.")
     if image.ndim != 4 or image.shape[-1] not in (3, 4) or image.numel() == 0:
@@ -71,32 +73,36 @@ def first_picture(image: object, owner: str) -> torch.Tensor:
 def _regions(
     masks: torch.Tensor, prompts: str, model: Any, clip: Any, negative: Any, cfg: float, each: str, owner: str
 ) -> Any:
-    """REGIONAL_PROMPTS of the masks (N, H, W) that have a line in `prompts`, or what stops the nodes behind it."""
+    """REGIONAL_PROMPTS of the masks (N, H, W) that have a line in `prompts`.
+
+    An ExecutionBlocker if there is none, or if an input that regions need is not connected: masks and preview remain
+    usable. `each` is the word for what a mask stands for, for texts.
+    """
     lines = [line.strip() for line in prompts.rstrip().split("\n")]
     if len(lines) > len(masks):
         log.warning("%s: %d prompts for %d masks; the last ones are not used.", owner, len(lines), len(masks))
     given = {"model": model, "clip": clip, "negative": negative}
     if missing := [name for name, value in given.items() if value is None]:
         return ExecutionBlocker(f"{owner}: regional_prompts needs {', '.join(missing)}; connect them, or use masks.")
-    if not hasattr(clip, "tokenize"):
-        raise TypeError(f"{owner}: clip should be a CLIP, {kind_of(clip)} came; connect a loader's CLIP.")
-    encode = host.CLIPTextEncode().encode
-    found = []
-    for number, (mask, line) in enumerate(zip(masks, lines, strict=False), 1):
-        if not line:
-            continue
-        if not mask.any():
-            log.warning("%s: the mask of line %d of the prompts is empty, so the region is left out.", owner, number)
-            continue
-        (positive,) = encode(clip, line)
-        sampler = InheritedSampler(guidance(model, positive, negative, cfg, owner))
-        found.append(RegionalPromptObject(mask, sampler))
+    check_clip(clip, owner)
+    found = encode_regions(_prompted(masks, lines, owner), model, clip, negative, cfg, owner)
     return found or ExecutionBlocker(f"{owner}: no {each} has a prompt; write one line for each into prompts.")
 
 
-def _result(regions: Any, masks: torch.Tensor, image: torch.Tensor | None, tints: Sequence[Rgb] | None) -> Result:
-    """All outputs, and their picture on the node."""
-    preview = overlay(masks, image, (int(masks.shape[-2]), int(masks.shape[-1])), tints)
+def _prompted(masks: torch.Tensor, lines: Sequence[str], owner: str) -> Iterator[PromptedMask]:
+    """The masks (N, H, W) with their lines, without those that are empty. A line for an empty mask is warned of."""
+    for number, (mask, line) in enumerate(zip(masks, lines, strict=False), 1):
+        if not line:
+            continue
+        if mask.any():
+            yield PromptedMask(mask, line)
+        else:
+            log.warning("%s: the mask of line %d of the prompts is empty, so the region is left out.", owner, number)
+
+
+def _result(regions: Any, masks: torch.Tensor, image: torch.Tensor | None, colors: Sequence[Rgb] | None) -> Result:
+    """The outputs, with the preview also shown on the node. `colors` are the masks', None for the palette's."""
+    preview = overlay(masks, image, (int(masks.shape[-2]), int(masks.shape[-1])), colors)
     shown = host.PreviewImage().save_images(preview, "regions")["ui"]
     return {"ui": shown, "result": (regions, masks, preview)}
 
@@ -220,7 +226,7 @@ class RegionalGrid:
     ) -> Result:
         owner = type(self).__name__
         picture = None if image is None else first_picture(image, owner)
-        masks = grid.masks(grid.cells(grid.parse(layout, owner), height, width, owner), height, width)
+        masks = layouts.masks(layouts.cell_boxes(layouts.parse(layout, owner), height, width, owner), height, width)
         regions = _regions(masks, prompts, model, clip, negative, cfg, "cell", owner)
         return _result(regions, masks, picture, None)
 

@@ -11,7 +11,7 @@ from comfy_server import ComfyServer, ExecutionFailed
 from dev import PACKS
 from host import comfyui
 from pack import NODE_CLASS_MAPPINGS as NODES
-from pack.masks.overlay import overlay
+from pack.masks.formats.overlay import overlay
 from pack.samplers.prompts import RegionSettings
 from server_use import Client, Graph, to_tensor
 from testing_pack import NODE_CLASS_MAPPINGS as TESTING

@@ -15,7 +15,7 @@ from comfy_server import ComfyServer, WebSocket
 from dev import PACKS
 from host import comfyui
 from loras import with_lora
-from pack.masks.overlay import overlay, palette
+from pack.masks.formats.overlay import overlay, palette
 from pack.regional.regions import read_regions
 from pack.regional.timeline import WeightTimeline
 from PIL import Image
