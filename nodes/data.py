@@ -30,8 +30,9 @@ _PART_TOOLTIPS = {
     "model": "The model that samples.",
     "clip": "The text encoder. Not needed for sampling.",
     "vae": "The VAE. Not needed for sampling.",
-    "positive": "What should be there.",
-    "negative": "What should not be there; a Negative Conditioning Placeholder for models without a negative.",
+    "positive": "Positive conditioning: what should appear.",
+    "negative": "Negative conditioning: what should not appear. For models without a negative, connect a Negative "
+    "Conditioning Placeholder.",
 }
 MAX_PROMPTS = 32
 
@@ -91,7 +92,7 @@ class ToBasicPipe:
 
 class FromBasicPipe:
     CATEGORY = f"{inputs.CATEGORY}/pipe"
-    DESCRIPTION = "Takes a BASIC_PIPE apart."
+    DESCRIPTION = "Splits a BASIC_PIPE into its parts."
     SEARCH_ALIASES = ["basic pipe", "unpack pipe"]
     RETURN_TYPES = _TYPES
     RETURN_NAMES = _FIELDS
@@ -107,10 +108,10 @@ class FromBasicPipe:
 
 
 class FromBasicPipe_v2(FromBasicPipe):
-    DESCRIPTION = "Takes a BASIC_PIPE apart, and passes it on as its first output."
+    DESCRIPTION = "Splits a BASIC_PIPE into its parts; the first output is the pipe itself."
     RETURN_TYPES = ("BASIC_PIPE", *_TYPES)
     RETURN_NAMES = ("basic_pipe", *_FIELDS)
-    OUTPUT_TOOLTIPS = ("The pipe as it came.", *_OUTPUT_TOOLTIPS)
+    OUTPUT_TOOLTIPS = ("The input pipe, unchanged.", *_OUTPUT_TOOLTIPS)
 
     def unpack(self, basic_pipe: Any) -> tuple[Any, ...]:
         return (basic_pipe, *super().unpack(basic_pipe))
@@ -122,7 +123,7 @@ class EditBasicPipe:
     SEARCH_ALIASES = ["basic pipe", "edit pipe"]
     RETURN_TYPES = ("BASIC_PIPE",)
     RETURN_NAMES = ("basic_pipe",)
-    OUTPUT_TOOLTIPS = ("A new pipe; the one that came is not changed.",)
+    OUTPUT_TOOLTIPS = ("A new pipe; the input pipe is not changed.",)
     FUNCTION = "edit"
 
     @classmethod
@@ -140,8 +141,8 @@ class EditBasicPipe:
 _MASK: inputs.Declaration = (
     "MASK",
     {
-        "tooltip": "Where the region is, of any size; white is inside. One mask, or one for each picture of the batch. "
-        "An empty mask leaves the region out."
+        "tooltip": "Mask of the region, of any size; white is inside. Connect one mask, or one for each picture of the "
+        "batch; an empty mask leaves the region out."
     },
 )
 
@@ -161,21 +162,23 @@ def _settings_inputs() -> dict[str, inputs.Declaration]:
     return {
         "start_percent": _percent(
             0.0,
-            "Where in the sampling progress (0..1 of the noise schedule, not of the steps) the region begins; before, "
-            "its place is the base's. 0: at once.",
+            "Point in the sampling progress (0..1 of the noise schedule, not of the steps) at which the region begins; "
+            "before it, the base paints there. 0: from the start.",
         ),
         "end_percent": _percent(
             1.0,
-            "Where in the sampling progress (0..1 of the noise schedule, not of the steps) the region ends; after, its "
-            "place is the base's, whose last steps may paint over it. 1: never.",
+            "Point in the sampling progress (0..1 of the noise schedule, not of the steps) at which the region ends; "
+            "after it, the base paints there and may paint over the region. 1: at the end of the run.",
         ),
         "weight": _percent(
-            1.0, "How much the region counts against what is under it. 1: all; 0: nothing. Lockstep only."
+            1.0,
+            "Share of the prediction that the region gets inside its mask; the base and overlapping regions get the "
+            "rest. 1: all; 0: nothing. Lockstep only.",
         ),
         "denoise": _percent(
             1.0,
-            "For image to image: how much of the input picture the region repaints. It keeps the picture until its "
-            "share of the schedule begins. 1: as much as the sampler's own denoise. Lockstep only.",
+            "For image to image: the region is repainted in this last share (0..1) of the schedule; before that it "
+            "keeps the input picture. 1: as much as the sampler's own denoise. Lockstep only.",
         ),
     }
 
@@ -190,7 +193,7 @@ def settings(owner: str, **values: float) -> RegionSettings:
 
 class RegionalPrompt:
     CATEGORY = inputs.CATEGORY
-    DESCRIPTION = "One region: where it is, and with which sampler (and so model, prompts and guidance) it is painted."
+    DESCRIPTION = "One region: its mask, and the sampler that samples it with its own model, prompts and cfg."
     SEARCH_ALIASES = ["region", "regional prompt", "mask prompt"]
     RETURN_TYPES = ("REGIONAL_PROMPTS",)
     OUTPUT_TOOLTIPS = ("A list with this one region.",)
@@ -201,10 +204,10 @@ class RegionalPrompt:
         return {
             "required": {
                 "mask": _MASK,
-                "advanced_sampler": inputs.step_sampler("Paints the region."),
+                "advanced_sampler": inputs.step_sampler("Samples the region."),
             },
             "optional": {
-                "variation_seed": inputs.seed("Seed of the noise that is mixed into the region's."),
+                "variation_seed": inputs.seed("Seed of the noise that is mixed into the region's own noise."),
                 "variation_strength": (
                     "FLOAT",
                     {
@@ -212,13 +215,16 @@ class RegionalPrompt:
                         "min": 0.0,
                         "max": 1.0,
                         "step": 0.01,
-                        "tooltip": "How much of variation_seed's noise the region starts from. 0 turns it off, 1 takes "
-                        "all of it.",
+                        "tooltip": "How much of variation_seed's noise is mixed into the region's initial noise. 0 "
+                        "turns it off; 1 takes only that noise.",
                     },
                 ),
                 "variation_method": (
                     ["linear", "slerp"],
-                    {"tooltip": "How both noises are mixed: along a line, or along the circle between them."},
+                    {
+                        "tooltip": "How the two noises are mixed. linear: weighted sum, scaled back to unit variance. "
+                        "slerp: spherical interpolation."
+                    },
                 ),
                 **_settings_inputs(),
             },

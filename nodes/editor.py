@@ -23,8 +23,8 @@ WIDGET = "REGIONAL_SAMPLING_DRAWING"  # the frontend extension in web/js/editor 
 class RegionEditor:
     CATEGORY = inputs.CATEGORY
     DESCRIPTION = (
-        "Draw regions on a canvas in the node - rectangles, ellipses, freehand, brush strokes - and give each a "
-        "prompt, a weight and its part of the sampling. Together with RegionalGuider that is a whole regional picture."
+        "Draw regions on a canvas in the node (rectangles, ellipses, freehand shapes, brush strokes) and give each a "
+        "prompt, a weight and its range of the sampling. Connect the outputs to RegionalGuider to sample the regions."
     )
     SEARCH_ALIASES = [
         "draw regions",
@@ -43,10 +43,10 @@ class RegionEditor:
     RETURN_TYPES = ("REGIONAL_PROMPTS", "CONDITIONING", "CONDITIONING", "MASK", "IMAGE")
     RETURN_NAMES = ("regional_prompts", "positive", "negative", "masks", "preview")
     OUTPUT_TOOLTIPS = (
-        "The regions that are enabled and have a prompt, in the order of the list, with the base's sampler.",
-        "The base's positive prompt.",
-        "The negative prompt, that of the base and of all regions.",
-        "The mask of each region of the list, in order, as a batch. RegionalMaskFromBatch takes one of them out.",
+        "The enabled regions that have a prompt, in the order of the list. They use the base's sampler.",
+        "Positive conditioning of the base.",
+        "Negative conditioning of the base and of all regions.",
+        "The mask of each region of the list, in order, as a batch. RegionalMaskFromBatch selects one of them.",
         "The enabled regions in their colours, each with its number in the list.",
     )
     FUNCTION = "make"
@@ -56,11 +56,11 @@ class RegionEditor:
         return {
             "required": {
                 "model": ("MODEL", {"tooltip": "The model that paints the regions."}),
-                "clip": ("CLIP", {"tooltip": "Reads all prompts."}),
+                "clip": ("CLIP", {"tooltip": "Text encoder for all prompts."}),
                 "width": _side("Width"),
                 "height": _side("Height"),
-                "positive": _prompt("What should be there where no region is."),
-                "negative": _prompt("What should not be there, in the base and in all regions."),
+                "positive": _prompt("Prompt of the base: what should appear outside the regions."),
+                "negative": _prompt("Negative prompt of the base and of all regions: what should not appear."),
                 "cfg": inputs.cfg(),
                 "regions": (
                     "STRING",
@@ -76,8 +76,8 @@ class RegionEditor:
                 "image": (
                     "IMAGE",
                     {
-                        "tooltip": "Shown under the regions, in the preview and, after a run, on the node. Changes "
-                        "nothing else."
+                        "tooltip": "Background picture under the regions, in the preview and, after a run, on the "
+                        "node. It does not change the result."
                     },
                 ),
             },

@@ -18,19 +18,22 @@ from ..samplers.latents import Latent
 from ..samplers.providers import check_advanced_sampler, model_of, schedule_steps
 from . import inputs
 
-_LATENT = "The latent that will be sampled: its size is the canvas. Without it, that is the largest mask's."
+_LATENT = (
+    "The latent that will be sampled; its size is the canvas size. If nothing is connected, the canvas has the size of "
+    "the largest mask."
+)
 
 
 class RegionalPreview:
     CATEGORY = inputs.CATEGORY
     DESCRIPTION = (
-        "Shows where each region will paint: its final weight as a coloured, numbered overlay, with how much of the "
-        "picture each covers, and the gaps and overlaps."
+        "Shows where each region will paint: its final weight as a coloured, numbered overlay. Also lists the share of "
+        "the picture that each region covers, the gaps and the overlaps."
     )
     SEARCH_ALIASES = ["show regions", "mask overlay", "preview masks", "debug regions"]
     RETURN_TYPES = ("REGIONAL_PROMPTS", "IMAGE")
     RETURN_NAMES = ("regional_prompts", "preview")
-    OUTPUT_TOOLTIPS = ("The regions as they came.", "The overlay.")
+    OUTPUT_TOOLTIPS = ("The input regions, unchanged.", "The overlay.")
     FUNCTION = "show"
     OUTPUT_NODE = True
 
@@ -39,7 +42,13 @@ class RegionalPreview:
         return {
             "required": {"regional_prompts": inputs.regional_prompts()},
             "optional": {
-                "image": ("IMAGE", {"tooltip": "Shown under the regions. Without it the ground is grey."}),
+                "image": (
+                    "IMAGE",
+                    {
+                        "tooltip": "Background picture under the regions. If nothing is connected, the background is "
+                        "grey."
+                    },
+                ),
                 "samples": ("LATENT", {"tooltip": _LATENT}),
                 "overlap_factor": inputs.overlap("mask pixels"),
                 "blend": inputs.blend(),
@@ -82,13 +91,13 @@ class RegionalPreview:
 class RegionalReport:
     CATEGORY = inputs.CATEGORY
     DESCRIPTION = (
-        "Says what a run over the regions will do and cost, before it is paid for: each region's model, LoRAs, sampler "
-        "and share of the picture, model calls and rows, and what will be slow or fail."
+        "Reports what a run with these regions will do and cost, before it starts: each region's model, LoRAs, sampler "
+        "and share of the picture, the number of model calls and batch rows, and what will be slow or fail."
     )
     SEARCH_ALIASES = ["explain regions", "cost", "debug regions", "show regions"]
     RETURN_TYPES = ("REGIONAL_PROMPTS", "STRING")
     RETURN_NAMES = ("regional_prompts", "report")
-    OUTPUT_TOOLTIPS = ("The regions as they came.", "The report.")
+    OUTPUT_TOOLTIPS = ("The input regions, unchanged.", "The report.")
     FUNCTION = "report"
     OUTPUT_NODE = True
 
@@ -104,7 +113,12 @@ class RegionalReport:
                 "steps": inputs.steps(),
                 "base_only_steps": (
                     "INT",
-                    {"default": 2, "min": 0, "max": 10000, "tooltip": "Steps of the base alone. 0 turns this off."},
+                    {
+                        "default": 2,
+                        "min": 0,
+                        "max": 10000,
+                        "tooltip": "Number of first steps that the base samples alone. 0 turns this off.",
+                    },
                 ),
                 "denoise": inputs.denoise(),
                 "overlap_factor": inputs.overlap("mask pixels"),

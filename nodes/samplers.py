@@ -51,11 +51,11 @@ class RegionalSampler:
         return {
             "required": {
                 "seed": inputs.seed("Seed of the noise that the picture starts from.", control=True),
-                "seed_2nd": inputs.seed("Second seed, used as seed_2nd_mode says."),
+                "seed_2nd": inputs.seed("Second seed; seed_2nd_mode sets how it is used."),
                 "seed_2nd_mode": (
                     SECOND_SEED_MODES,
                     {
-                        "tooltip": "What happens to the noise after the base-only steps. ignore: it goes on. "
+                        "tooltip": "Which noise is used after the base-only steps. ignore: the same noise. "
                         "seed+seed_2nd and seed-seed_2nd: new noise from the sum or difference. fixed, increment, "
                         "decrement, randomize: new noise from seed_2nd, which the last three change after each run."
                     },
@@ -68,7 +68,7 @@ class RegionalSampler:
                         "min": 0,
                         "max": 10000,
                         "tooltip": "Number of first steps that the base samples alone, without regions, to lay out the "
-                        "picture. 0 turns this off; as many as steps leaves none for the regions.",
+                        "picture. 0 turns this off; a value of steps or more leaves none for the regions.",
                     },
                 ),
                 "denoise": inputs.denoise(),
@@ -166,8 +166,8 @@ class RegionalSamplerAdvanced:
                         "default": 0,
                         "min": 0,
                         "max": 10000,
-                        "tooltip": "First step of the schedule that is run. 0 is the start; at or past steps nothing "
-                        "is left to run and the latent is returned as it came.",
+                        "tooltip": "First step of the schedule that is run; 0 is the start. With a value of steps or "
+                        "more, nothing is sampled and the latent is returned as it came.",
                     },
                 ),
                 "end_at_step": (
@@ -176,16 +176,17 @@ class RegionalSamplerAdvanced:
                         "default": 10000,
                         "min": 0,
                         "max": 10000,
-                        "tooltip": "Step before which the run ends. At or past steps it is the schedule's end.",
+                        "tooltip": "The run ends before this step. A value of steps or more is the end of the "
+                        "schedule.",
                     },
                 ),
                 "overlap_factor": inputs.overlap("mask pixels"),
                 "restore_latent": inputs.restore_latent(),
                 "return_with_leftover_noise": inputs.switch(
                     False,
-                    "Leave the noise of the last step in the result, for another sampler to go on from. With "
-                    "restore_latent enabled the picture before the last step is returned either way, with its noise: a "
-                    "sampler that goes on from it starts at end_at_step - 1.",
+                    "Leave the remaining noise in the result, so that another sampler can continue at end_at_step. In "
+                    "stepwise with restore_latent enabled, the latent before the last step is always returned, with "
+                    "its noise: continue at end_at_step - 1.",
                 ),
                 "latent_image": inputs.latent("The latent to sample."),
                 "base_sampler": inputs.step_sampler("Samples what no region covers."),
@@ -274,7 +275,7 @@ class TwoAdvancedSamplersForMask:
                 "samples": inputs.latent("The latent to sample."),
                 "base_sampler": inputs.step_sampler("Samples what is outside the mask."),
                 "mask_sampler": inputs.step_sampler("Samples what is inside the mask."),
-                "mask": ("MASK", {"tooltip": "Where mask_sampler paints, of any size; resized to the latent."}),
+                "mask": ("MASK", {"tooltip": "Mask of mask_sampler's area, of any size; it is resized to the latent."}),
                 "overlap_factor": inputs.overlap("latent pixels"),
             },
             "optional": inputs.engine_inputs(),
@@ -316,7 +317,7 @@ class TwoAdvancedSamplersForMask:
 class TwoSamplersForMask:
     CATEGORY = inputs.CATEGORY
     DESCRIPTION = (
-        "Samples one picture with two whole runs: the first outside the mask, then the second, on its result, inside."
+        "Samples one picture in two complete runs: first outside the mask, then, on that result, inside the mask."
     )
     SEARCH_ALIASES = ["regional prompt", "masked sampling", "inpaint", "inside and outside of a mask"]
     RETURN_TYPES = ("LATENT",)
@@ -332,7 +333,7 @@ class TwoSamplersForMask:
                 "mask_sampler": inputs.full_sampler(
                     "Samples what is inside the mask, after base_sampler has finished."
                 ),
-                "mask": ("MASK", {"tooltip": "Where mask_sampler paints, of any size; resized to the latent."}),
+                "mask": ("MASK", {"tooltip": "Mask of mask_sampler's area, of any size; it is resized to the latent."}),
             },
             "hidden": {"unique_id": "UNIQUE_ID"},
         }
@@ -351,12 +352,14 @@ class TwoSamplersForMask:
 class MaskGridNKSamplersAdvanced:
     CATEGORY = inputs.CATEGORY
     DESCRIPTION = (
-        "KSamplerAdvanced in a grid: a tile of mask is laid over the canvas rows x columns times, and each cell gives "
-        "one latent of the batch that comes out. 8 pixels of the mask are one latent pixel."
+        "KSamplerAdvanced on a grid: a mask tile is repeated rows x columns times over the canvas, and each cell gives "
+        "one latent of the output batch. 8 mask pixels are one latent pixel."
     )
     SEARCH_ALIASES = ["mask grid", "grid sampler", "variations"]
     RETURN_TYPES = ("LATENT",)
-    OUTPUT_TOOLTIPS = ("A batch of rows x columns latents, row by row; of a batch, all pictures of a cell together.",)
+    OUTPUT_TOOLTIPS = (
+        "rows x columns latents as one batch, row by row. From an input batch, all pictures of a cell come together.",
+    )
     FUNCTION = "sample"
 
     _NAME = "MaskGrid N KSamplers Advanced"
@@ -364,17 +367,18 @@ class MaskGridNKSamplersAdvanced:
     _TOOLTIPS = {
         "model": "The model used for denoising the latent.",
         "add_noise": "Add the seed's noise before the first step. Disable it for a latent with leftover noise.",
-        "noise_seed": "Seed of the noise; every cell of 'Fork then Sample' starts from the same.",
+        "noise_seed": "Seed of the noise. In 'Fork then Sample' every cell starts from the same noise.",
         "steps": "Number of steps in the schedule.",
         "cfg": "Guidance scale: how strongly the positive prompt is preferred to the negative. 1 turns it off.",
         "sampler_name": "The sampling algorithm.",
         "scheduler": "How sigma falls over the steps.",
         "positive": "What should be in the picture.",
         "negative": "What should not be in the picture.",
-        "latent_image": "The latent to sample; width and height are those of the mask times columns and rows.",
+        "latent_image": "The latent to sample. In pixels, it is the mask's width times columns by the mask's height "
+        "times rows.",
         "start_at_step": "First step of the schedule that is run. 0 is the start.",
-        "end_at_step": "Step before which the run ends. Anything at or past steps means the schedule's end.",
-        "return_with_leftover_noise": "Leave the noise of the last step in the result, for another sampler.",
+        "end_at_step": "The run ends before this step. A value of steps or more is the end of the schedule.",
+        "return_with_leftover_noise": "Leave the remaining noise in the result, so that another sampler can continue.",
     }
 
     @classmethod
@@ -390,8 +394,8 @@ class MaskGridNKSamplersAdvanced:
                 "mask": (
                     "IMAGE",
                     {
-                        "tooltip": "The tile: white is sampled. Its first picture's first channel counts. Its size "
-                        "times columns and rows must be the latent's size in pixels."
+                        "tooltip": "The mask tile: white is sampled; only the first channel of the first picture is "
+                        "used. Its width times columns and height times rows must be the latent's size in pixels."
                     },
                 ),
                 "rows": ("INT", {"default": 1, "min": 1, "max": 16, "tooltip": "Number of rows of the grid."}),
@@ -399,8 +403,8 @@ class MaskGridNKSamplersAdvanced:
                 "mode": (
                     mask_grid.MODES,
                     {
-                        "tooltip": "Sample then Fork: one run with the tile in every cell; each output takes one cell "
-                        "from it. Fork then Sample: one run for each cell, with the tile in that cell alone."
+                        "tooltip": "Sample then Fork: one run with the tile in every cell; each output keeps one cell "
+                        "of it. Fork then Sample: one run for each cell, with the tile in that cell alone."
                     },
                 ),
             },

@@ -26,9 +26,9 @@ _RETURN_NAMES = ("regional_prompts", "masks", "preview")
 
 def _output_tooltips(each: str) -> tuple[str, ...]:
     return (
-        f"A region for each {each} with a prompt, with the base's sampler. Needs model, clip and negative.",
-        f"The mask of each {each}, in order, as a batch. RegionalMaskFromBatch takes one of them out.",
-        f"Every {each} with its number: that of its line in prompts.",
+        f"A region for each {each} that has a prompt; it uses the base's sampler. Needs model, clip and negative.",
+        f"The mask of each {each}, in order, as a batch. RegionalMaskFromBatch selects one of them.",
+        f"Every {each} with its number, which is the number of its line in prompts.",
     )
 
 
@@ -43,10 +43,13 @@ def _prompts(each: str) -> inputs.Declaration:
 
 def _guidance_inputs() -> dict[str, inputs.Declaration]:
     return {
-        "model": ("MODEL", {"tooltip": "The model that paints the regions. Only regional_prompts needs it."}),
-        "clip": ("CLIP", {"tooltip": "Reads the prompts. Only regional_prompts needs it."}),
+        "model": (
+            "MODEL",
+            {"tooltip": "The model that paints the regions. Only the output regional_prompts needs it."},
+        ),
+        "clip": ("CLIP", {"tooltip": "Text encoder for the prompts. Only the output regional_prompts needs it."}),
         "negative": inputs.conditioning(
-            "What should not be in the regions; best the base's, which then costs nothing more. Only regional_prompts "
+            "Negative conditioning of the regions; the base's own costs nothing more. Only the output regional_prompts "
             "needs it."
         ),
         "cfg": inputs.cfg(),
@@ -110,7 +113,8 @@ def _result(regions: Any, masks: torch.Tensor, image: torch.Tensor | None, color
 class RegionalPromptsFromColorMask:
     CATEGORY = inputs.CATEGORY
     DESCRIPTION = (
-        "All regions from one picture painted in flat colours: each colour is a mask, each line of text its prompt."
+        "Makes all regions from one picture painted in flat colours: each colour is a mask, each line of text is the "
+        "prompt of one colour."
     )
     SEARCH_ALIASES = ["color mask", "colour mask", "paint regions", "segmentation map", "image color to mask", "region"]
     RETURN_TYPES = _RETURN_TYPES
@@ -122,13 +126,16 @@ class RegionalPromptsFromColorMask:
     def INPUT_TYPES(cls) -> dict[str, Any]:
         return {
             "required": {
-                "image": ("IMAGE", {"tooltip": "Painted in flat colours, of any size, in the picture's proportions."}),
+                "image": (
+                    "IMAGE",
+                    {"tooltip": "Picture painted in flat colours, of any size, in the proportions of the result."},
+                ),
                 "colors": (
                     "STRING",
                     {
                         "default": "auto",
-                        "tooltip": "auto: every colour of the image, the largest first. Or a list of the colours that "
-                        "count: #ff0000, #f00, red or 255,0,0; all others are the base's.",
+                        "tooltip": "auto: every colour of the image, the largest area first. Or a list of the colours "
+                        "to use: #ff0000, #f00, red or 255,0,0; all others are left to the base.",
                     },
                 ),
                 "prompts": _prompts("colour"),
@@ -138,8 +145,8 @@ class RegionalPromptsFromColorMask:
                         "default": 24,
                         "min": 0,
                         "max": 255,
-                        "tooltip": "By how many of the 255 levels of red, of green and of blue a pixel may differ from "
-                        "its colour. 0 takes the exact colour alone.",
+                        "tooltip": "How far a pixel may differ from its colour, in levels (of 255) of red, green and "
+                        "blue each. 0 takes only the exact colour.",
                     },
                 ),
             },
@@ -163,16 +170,16 @@ class RegionalPromptsFromColorMask:
         wanted = painted.distinct(picture, tolerance, owner) if auto else painted.parse(colors, owner)
         if not wanted:
             raise ValueError(
-                f"{owner}: no colour covers {painted.MIN_SHARE:.1%} of the image; give one painted in flat colours, "
-                "name the colours that count, or raise the tolerance."
+                f"{owner}: no colour covers {painted.MIN_SHARE:.1%} of the image; connect one painted in flat colours, "
+                "list the colours in colors, or raise tolerance."
             )
         masks = painted.masks(picture, wanted, tolerance, owner, fill=auto)
         absent = [painted.code(color) for color, mask in zip(wanted, masks, strict=True) if not mask.any()]
         if len(absent) == len(wanted):
             there = ", ".join(map(painted.code, painted.distinct(picture, tolerance, owner))) or "no flat colour"
             raise ValueError(
-                f"{owner}: the image has none of {', '.join(absent)}, it has {there}; name these, or raise the "
-                "tolerance."
+                f"{owner}: the image has none of {', '.join(absent)}, it has {there}; list these in colors, or "
+                "raise tolerance."
             )
         if absent:
             log.warning("%s: %s not in the image, so their masks are empty.", owner, ", ".join(absent))
@@ -182,7 +189,10 @@ class RegionalPromptsFromColorMask:
 
 class RegionalGrid:
     CATEGORY = inputs.CATEGORY
-    DESCRIPTION = "All regions from a grid: rows and columns by their ratios, each line of text the prompt of a cell."
+    DESCRIPTION = (
+        "Makes all regions from a grid: rows and columns are set by ratios, each line of text is the prompt of one "
+        "cell."
+    )
     SEARCH_ALIASES = ["grid", "rows and columns", "split", "matrix", "ratios", "regional prompter", "region"]
     RETURN_TYPES = _RETURN_TYPES
     RETURN_NAMES = _RETURN_NAMES
@@ -199,16 +209,16 @@ class RegionalGrid:
                     "STRING",
                     {
                         "default": "1,2,1;1,1",
-                        "tooltip": "Widths of the cells as ratios, rows parted by ; - 1,2,1;1,1 is a row of three "
-                        "cells, the middle one twice as wide, above a row of two. A number with : in front of a row "
-                        "is its height: 2:1,2,1;1:1,1.",
+                        "tooltip": "Widths of the cells as ratios; a semicolon ends a row. 1,2,1;1,1 is a row of three "
+                        "cells, the middle one twice as wide, above a row of two; 2:1,2,1;1:1,1 also sets the heights "
+                        "of the rows, in front of the colons.",
                     },
                 ),
                 "prompts": _prompts("cell"),
             },
             "optional": {
                 **_guidance_inputs(),
-                "image": ("IMAGE", {"tooltip": "Shown under the grid in the preview. Changes nothing else."}),
+                "image": ("IMAGE", {"tooltip": "Background picture of the preview. It changes nothing else."}),
             },
         }
 
@@ -236,30 +246,31 @@ def _side(name: str) -> inputs.Declaration:
         "default": 1024,
         "min": 1,
         "max": host.MAX_RESOLUTION,
-        "tooltip": f"{name} of the picture in pixels. Masks are stretched to the latent, so proportions count.",
+        "tooltip": f"{name} of the picture in pixels. Masks are resized to the latent, so only the proportions matter.",
     }
 
 
 class RegionalMaskFromBatch:
     CATEGORY = inputs.CATEGORY
-    DESCRIPTION = "Takes one mask out of a batch, for a region with a sampler of its own."
+    DESCRIPTION = "Selects one mask of a batch, for a region with its own sampler."
     SEARCH_ALIASES = ["mask from batch", "region mask", "select mask", "pick mask", "mask index", "split mask batch"]
     RETURN_TYPES = ("MASK",)
-    OUTPUT_TOOLTIPS = ("The one mask.",)
+    OUTPUT_TOOLTIPS = ("The selected mask.",)
     FUNCTION = "take"
 
     @classmethod
     def INPUT_TYPES(cls) -> dict[str, Any]:
         return {
             "required": {
-                "masks": ("MASK", {"tooltip": "A batch of masks, as RegionalGrid makes it."}),
+                "masks": ("MASK", {"tooltip": "A batch of masks, such as the one that RegionalGrid makes."}),
                 "number": (
                     "INT",
                     {
                         "default": 1,
                         "min": 1,
                         "max": 4096,
-                        "tooltip": "Which one; 1 is the first, as in the preview and the lines of the prompts.",
+                        "tooltip": "Number of the mask; 1 is the first, as in the preview and in the lines of the "
+                        "prompts.",
                     },
                 ),
             }
