@@ -8,13 +8,12 @@ import pytest
 import torch
 from pack.masks.overlay import palette
 from PIL import Image
-from server_use import COLOURS, regional_sampler
+from server_use import COLOURS, SEEDS, regional_sampler
 from torchvision.transforms.functional import to_tensor
 
 pytest_plugins = ["browser_use"]
 pytestmark = pytest.mark.server
 
-SEEDS = itertools.count(5000)
 STEPS = 8
 # The children of the node's text must not reach over its edge.
 FITS = """([start]) => {

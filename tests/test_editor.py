@@ -7,13 +7,11 @@ import nodes as host_nodes
 import pytest
 import torch
 from comfy_execution.graph_utils import ExecutionBlocker
-from comfy_server import ComfyServer, ExecutionFailed
-from dev import PACKS
-from host import comfyui
+from comfy_server import ExecutionFailed
 from pack import NODE_CLASS_MAPPINGS as NODES
 from pack.masks.overlay import overlay
 from pack.samplers.prompts import Presence
-from server_use import Client, Graph, to_tensor
+from server_use import Graph, to_tensor
 from testing_pack import NODE_CLASS_MAPPINGS as TESTING
 from use import box, relative
 
@@ -125,14 +123,6 @@ def test_inputs_are_checked_and_named():
 # On a server
 
 WIDTH, HEIGHT = 512, 320
-
-
-@pytest.fixture(scope="module")
-def client(tmp_path_factory):
-    device = [] if torch.cuda.is_available() else ["--cpu"]
-    args, env = [*device, "--disable-api-nodes"], {"OMP_NUM_THREADS": "1"}
-    with ComfyServer(comfyui(), tmp_path_factory.mktemp("comfyui"), PACKS, args=args, env=env) as server:
-        yield Client(server)
 
 
 def sample(graph, loader, positive, negative, regions):
