@@ -188,7 +188,7 @@ MODELS = {kind: reference_model(kind) for kind in KINDS}
     st.sampled_from(["euler", "heun", "dpmpp_2m", "dpmpp_2m_sde"]),
 )
 def test_null_split_with_any_ranges_and_weights(kind, when, blend, base_only, name):
-    """With the base's prompt everywhere, any ranges and weights give plain sampling, of a model that sees neighbours."""
+    """With the base's prompt everywhere, any ranges and weights give plain sampling; the model sees neighbours."""
     positive, negative = reference_cond([0.5, -0.2, 0.1, 0.3, 0.7]), reference_cond([0.0, 0.0, 0.0, 0.0, 1.0])
     one = step_sampler(MODELS[kind], positive, negative, cfg=3.0, sampler_name=name)
     masks = [box(64, 96, 8, 16, 40, 64), box(64, 96, 24, 40, 64, 96), torch.linspace(0, 1, 96).expand(1, 64, 96)]

@@ -470,7 +470,6 @@ BUILDERS = (
     lockstep,
     side_by_side,
     regional_sampler_advanced,
-    thread_names,
     two_advanced_samplers,
     two_samplers,
     mask_grid,
