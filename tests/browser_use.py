@@ -2,7 +2,7 @@
 
     pytest_plugins = ["browser_use"]
 
-One browser for all tests, and in it one page for each kind of canvas; a test with other settings opens its own page.
+One browser for all tests, and in it a page for each kind of canvas; a test with other settings opens its own page.
 After a failed test there is a screenshot of the page in screenshots/; with REGIONAL_SCREENSHOTS=1 after each test.
 """
 
@@ -78,8 +78,15 @@ class Frontend:
         return self.page.evaluate(code, arg)
 
     def empty(self) -> None:
-        """A new workflow without nodes."""
+        """A new workflow without nodes, and no other that is open."""
         self.load({"last_node_id": 0, "last_link_id": 0, "nodes": [], "links": [], "version": 0.4})
+        self.js(
+            """async () => {
+                const { workflow } = app.extensionManager;
+                const others = workflow.openWorkflows.filter(({ path }) => path !== workflow.activeWorkflow.path);
+                for (const one of others) await workflow.closeWorkflow(one);
+            }"""
+        )
         self.center(300, 200)
 
     def add(self, kind: str, x: float = 0, y: float = 0) -> int:
@@ -296,21 +303,25 @@ class Pages:
     """Pages of one browser."""
 
     def __init__(self, browser: Browser) -> None:
-        self._browser, self._shared = browser, dict[str, Frontend]()
+        self._browser = browser
+        self._shared: tuple[str, Frontend] | None = None
 
     def open(self, server: ComfyServer, nodes2: bool) -> Frontend:
         context = self._browser.new_context(viewport={"width": 1400, "height": 900})
         return open_frontend(context.new_page(), server, nodes2)
 
     def shared(self, server: ComfyServer, mode: str) -> Frontend:
-        """The page of this mode that tests share."""
-        if mode not in self._shared:
-            self._shared[mode] = self.open(server, MODES[mode])
-        return self._shared[mode]
+        """The page that tests share: one at a time, since an idle one draws, too."""
+        if self._shared and self._shared[0] != mode:
+            self.close_shared()
+        if not self._shared:
+            self._shared = mode, self.open(server, MODES[mode])
+        return self._shared[1]
 
-    def give_up(self, mode: str) -> None:
-        """Closes the shared page of this mode: the next test that asks gets a new one."""
-        self._shared.pop(mode).page.context.close()
+    def close_shared(self) -> None:
+        if self._shared:
+            self._shared[1].page.context.close()
+        self._shared = None
 
 
 @pytest.fixture(scope="session")
@@ -332,9 +343,9 @@ def open_page(pages: Pages) -> Iterator[Callable[..., Frontend]]:
         frontend.page.context.close()
 
 
-@pytest.fixture(scope="module", params=MODES)
+@pytest.fixture(scope="session", params=MODES)
 def mode(request: pytest.FixtureRequest) -> str:
-    """The kind of canvas. For the module: its tests run on one canvas, then on the other."""
+    """The kind of canvas. For the session, so that pytest runs all tests on one canvas, then all on the other."""
     return str(request.param)
 
 
@@ -358,4 +369,4 @@ def frontend(
         raise
     finally:
         if failed:  # what it left open must not fail others
-            pages.give_up(mode)
+            pages.close_shared()

@@ -1,5 +1,6 @@
 """Boots ComfyUI before any test module is imported: they import the pack as `pack`. Also the server of all tests."""
 
+import os
 import sys
 from pathlib import Path
 
@@ -17,11 +18,23 @@ from server_use import SEEDS, Client, assert_regions_painted, regional_sampler, 
 DEVICE = [] if torch.cuda.is_available() else ["--cpu"]
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest chooses by marks
 def pytest_collection_modifyitems(items):
-    """With several workers (pytest-xdist), one has the server and the browser; the others get the rest file by file."""
+    """Marks the tests with a server, and divides all among workers (pytest-xdist).
+
+    One worker gets the tests with a browser, one those with a server alone, both the others file by file.
+    """
+    places = {}
     for item in items:
-        group = "server" if item.get_closest_marker("server") else item.path.name
+        fixtures = {*getattr(item, "fixturenames", ())}
+        if {"server", "new_server"} & fixtures:
+            item.add_marker("server")
+        browser, server = "browser" in fixtures, item.get_closest_marker("server")
+        group = "browser" if browser else "server" if server else item.path.name
         item.add_marker(pytest.mark.xdist_group(group))
+        places[item] = 0 if browser else 1 if server else 2
+    if "PYTEST_XDIST_WORKER" in os.environ:  # the longest groups first
+        items.sort(key=places.__getitem__)
 
 
 @pytest.fixture(scope="session")

@@ -29,7 +29,7 @@ def assert_each_has_its_own(
     out: torch.Tensor,
     samplers: Sequence[Any],
     masks: Sequence[torch.Tensor],
-    tolerance: float = 1e-3,
+    tolerance: float = 1e-5,
     latent: Any = EMPTY,
     **inputs: Any,
 ) -> None:

@@ -5,7 +5,6 @@ from dev import PACKS
 from host import ROOT
 
 pytest_plugins = ["browser_use"]
-pytestmark = pytest.mark.server
 
 PACK = next(name for name, folder in PACKS.items() if folder == ROOT)
 COMBINE = "CombineRegionalPrompts"

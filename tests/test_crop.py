@@ -125,7 +125,7 @@ def test_a_batch_with_a_mask_for_each_picture():
     assert relative(crop, full) < 1e-5
     assert (counter.calls[0].height, counter.calls[0].width) == (10, 17)
     for n in range(2):
-        assert relative(crop[n][..., MASKS[n][0] > 0], plain(pixels(ONE), latent)[n][..., MASKS[n][0] > 0]) < 1e-3
+        assert relative(crop[n][..., MASKS[n][0] > 0], plain(pixels(ONE), latent)[n][..., MASKS[n][0] > 0]) < 1e-5
 
 
 def test_several_prompts_with_strengths_and_ranges_in_one_conditioning():
@@ -274,24 +274,26 @@ def test_functions_of_a_model_with_a_lora_see_the_box(patch):
     assert_sees_its_box(unet(1, model, cfg=4.0), inside, empty(*CANVAS), 1e-4)
 
 
+def deviations(base, inside, contexts=(8, 32), steps=3):
+    """How far the run in crop is from the run in full, for each context in pixels."""
+    prompts, latent = regions((REGION, inside)), empty(*CANVAS)
+    full = run(latent, base, prompts, "full", steps=steps)
+    return [relative(run(latent, base, prompts, context=context, steps=steps), full) for context in contexts]
+
+
 @pytest.mark.parametrize("patch", FUNCTIONS[:2], ids=lambda patch: patch.__name__)
 def test_functions_in_a_whole_run(patch):
     model = random_unet()
-    crop, full = both(
-        empty(*CANVAS), unet(1, model, cfg=2.0), regions((REGION, unet(2, patch(model), cfg=2.0))), steps=4, context=8
-    )
-    assert bool(crop.isfinite().all())
-    assert 1e-6 < relative(crop, full) < 0.5
+    near, far = deviations(unet(1, model, cfg=2.0), unet(2, patch(model), cfg=2.0))
+    assert 0.3 > near > far > 1e-3
 
 
 @pytest.mark.parametrize("name", ["euler_cfg_pp", "euler_ancestral_cfg_pp", "dpmpp_2m_cfg_pp"])
 def test_cfg_pp_on_a_unet(name):
     """These samplers look at the composed uncond: that of each region is of its box."""
     model = random_unet()
-    prompts = regions((REGION, unet(2, model, sampler_name=name)))
-    base = unet(1, model, sampler_name=name)
-    crop, full = both(empty(*CANVAS), base, prompts, steps=4, context=8)
-    assert bool(crop.isfinite().all()) and 1e-6 < relative(crop, full) < 0.5
+    near, far = deviations(unet(1, model, sampler_name=name), unet(2, model, sampler_name=name))
+    assert 0.3 > near > far > 1e-3
 
 
 def inpainting_unet():
@@ -407,10 +409,10 @@ def test_the_deviation_of_a_unet_falls_with_the_context():
     model = random_unet()
     latent, base = empty(32, 32), unet(1, model, cfg=2.0)
     prompts = regions((box(32, 32, 12, 12, 20, 20), unet(2, model, cfg=2.0)))
-    full = run(latent, base, prompts, "full", steps=4)
+    full = run(latent, base, prompts, "full", steps=2)
     inside = (..., slice(12, 20), slice(12, 20))
     errors = [
-        relative(run(latent, base, prompts, context=context, steps=4)[inside], full[inside])
+        relative(run(latent, base, prompts, context=context, steps=2)[inside], full[inside])
         for context in (0, 16, 32, 256)
     ]
     assert errors[0] > errors[1] > errors[2] > errors[3] == 0.0
@@ -561,7 +563,7 @@ def test_what_holds_for_the_whole_canvas_keeps_a_region_there(kind, what, caplog
         f"region 2 is computed on the whole canvas, not cropped: its prompt has {what} for the whole canvas."
     ]
     assert bool(crop.isfinite().all()) and {(call.height, call.width) for call in counter.calls} >= {CANVAS}
-    assert relative(crop[..., INSIDE], full[..., INSIDE]) < 0.3
+    assert relative(crop[..., INSIDE], full[..., INSIDE]) < 5e-3  # of the other region, which is cropped
 
 
 def test_gligen_keeps_a_region_on_the_whole_canvas(caplog):
@@ -700,6 +702,6 @@ def test_null_split_in_crop_is_near_plain_sampling():
 
     latent = empty(32, 32)
     prompts = regions((box(32, 32, 0, 0, 32, 8), spelled(2)), (box(32, 32, 0, 24, 32, 32), spelled(3)))
-    want = plain(spelled(1), latent, steps=4)
-    errors = [relative(run(latent, spelled(1), prompts, context=context, steps=4), want) for context in (0, 64, 256)]
+    want = plain(spelled(1), latent, steps=2)
+    errors = [relative(run(latent, spelled(1), prompts, context=context, steps=2), want) for context in (0, 64, 256)]
     assert errors[0] > errors[1] > errors[2] and errors[1] < 0.5 and errors[2] < 1e-4, errors

@@ -138,7 +138,6 @@ def test_quoted_messages_are_the_codes():
                 assert len(piece) < 2 or any(says(message, piece) for message in said), f"{node}: {quote}"
 
 
-@pytest.mark.server
 def test_server_gives_pages_and_pictures(server):
     """As the frontend asks: both lie under docs/, and it puts that in front of a picture's address."""
     info = server.get("/object_info")

@@ -632,7 +632,6 @@ def test_the_usual_case_warns_of_nothing(caplog):
 # On a server
 
 
-@pytest.mark.server
 def test_both_are_outputs_of_their_own(client):
     scene = Scene()
     prompts = scene.regions()

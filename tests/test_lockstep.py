@@ -32,7 +32,7 @@ from use import (
 
 SAMPLERS = comfy.samplers.KSampler.SAMPLERS
 # Adaptive step sizes look at the whole picture, so what lies beside a region counts there.
-OWN_PROMPT = {"dpm_adaptive": 0.1}
+OWN_PROMPT = {"dpm_adaptive": 0.01}
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -48,7 +48,7 @@ def test_own_prompt(name, kind):
         for prompt in (BASE, ONE, TWO)
     ]
     out = lockstep(EMPTY, samplers[0], regions(*zip(MASKS, samplers[1:], strict=True)))
-    assert_each_has_its_own(out, samplers, [REST, *MASKS], OWN_PROMPT.get(name, 1e-3))
+    assert_each_has_its_own(out, samplers, [REST, *MASKS], OWN_PROMPT.get(name, 1e-5))
 
 
 @pytest.mark.parametrize("cfg", [1.0, 1.5])
@@ -132,7 +132,7 @@ def test_unlike_samplers_side_by_side(pair, kind):
     ]
     out = lockstep(EMPTY, samplers[0], regions(*zip(MASKS, samplers[1:], strict=True)))
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("regional-")]
-    assert_each_has_its_own(out, samplers, [REST, *MASKS], 2e-2)
+    assert_each_has_its_own(out, samplers, [REST, *MASKS])
 
 
 def test_unlike_samplers_see_each_other_at_one_noise_level():
@@ -145,7 +145,7 @@ def test_unlike_samplers_see_each_other_at_one_noise_level():
     mask = box(64, 96, 8, 16, 40, 64)
     out = lockstep(latent, euler, regions((mask, heun)), steps=40)
     apart = relative(plain(heun, latent, steps=40), plain(euler, latent, steps=40))
-    assert relative(out, plain(euler, latent, steps=40)) < 2 * apart
+    assert relative(out, plain(euler, latent, steps=40)) < apart
 
 
 @pytest.mark.parametrize("factor", [0.9, 1.1])
@@ -579,7 +579,7 @@ def test_batches_with_a_mask_for_each_picture():
     for n in range(2):
         for sampler, mask in zip(samplers, (1 - masks[n], masks[n]), strict=True):
             want = plain(sampler, latent)[n]
-            assert relative(out[n][..., mask > 0], want[..., mask > 0]) < 1e-3
+            assert relative(out[n][..., mask > 0], want[..., mask > 0]) < 1e-5
 
 
 def test_hooks_of_a_regions_conds():
@@ -614,4 +614,4 @@ def test_reference_model_side_by_side_stays_near_one_sampler():
     )
     out = lockstep(EMPTY, heun, regions((MASKS[0], euler)), steps=20)
     one, other = (plain(sampler, EMPTY, steps=20) for sampler in (heun, euler))
-    assert relative(out, one) < 2 * relative(other, one)
+    assert relative(out, one) < relative(other, one)

@@ -35,8 +35,6 @@ from server_use import (
 )
 from testing_pack.faults import BROKEN
 
-pytestmark = pytest.mark.server
-
 
 def lockstep(seed, scene=None, **inputs):
     return regional_sampler(seed, scene=scene, engine="lockstep", **inputs)
@@ -650,6 +648,7 @@ def tree(folder):
     return {str(path.relative_to(folder)): path.read_bytes() if path.is_file() else None for path in folder.rglob("*")}
 
 
+@pytest.mark.slow
 def test_no_file_no_network_no_eval(tmp_path):
     """Every sampler node runs with sockets blocked, on a read-only copy; what the pack might do instead is stopped."""
     copy, offender = tmp_path / "pack", tmp_path / "offender.py"

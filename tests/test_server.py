@@ -50,8 +50,6 @@ from server_use import (
 )
 from workflow import to_prompt, use_demo_model
 
-pytestmark = pytest.mark.server
-
 PACK = next(name for name, folder in PACKS.items() if folder == ROOT)
 ALIAS = "MaskGridNKSamplersAdvanced"
 EXAMPLES = sorted((ROOT / "example_workflows").glob("*.json"))
@@ -482,7 +480,7 @@ def test_denoise_0_of_a_whole_run(client, server_goes_on):
 )
 @pytest.mark.parametrize("after", [1, BASE_ONLY + 2], ids=["base alone", "regions"])
 def test_interrupt_ends_within_a_model_call(engine, samplers, after, client):
-    """`after`: the step of the bar behind which the interrupt comes. Each model call takes a second."""
+    """`after`: the step of the bar behind which the interrupt comes. Each model call takes half a second."""
     seed = next(SEEDS)
 
     def build(slow):
@@ -494,7 +492,7 @@ def test_interrupt_ends_within_a_model_call(engine, samplers, after, client):
         if event.kind == "progress" and event.data["value"] == after:
             client.server.interrupt()
 
-    scene = build(slow=1.0)
+    scene = build(slow=0.5)
     node = scene.only("RegionalSampler")
     want = client.run(build(slow=0.0))
     assert_one_bar(want, node)
@@ -514,7 +512,7 @@ def test_interrupt_ends_within_a_model_call(engine, samplers, after, client):
 
 def test_two_prompts_in_a_row(client):
     server = client.server
-    scenes = [regional_sampler(next(SEEDS), slow=0.2), regional_sampler(next(SEEDS))]
+    scenes = [regional_sampler(next(SEEDS), slow=0.1), regional_sampler(next(SEEDS))]
     first, second = (server.post("/prompt", {"prompt": scene.prompt})["prompt_id"] for scene in scenes)
     assert [item[1] for item in server.get("/queue")["queue_pending"]] == [second]  # the first is still running
     deadline = time.monotonic() + 240

@@ -291,7 +291,6 @@ def grid_graph(**inputs):
     return graph, graph.add(GRID, **{**defaults, **inputs})
 
 
-@pytest.mark.server
 def test_the_node_shows_its_preview_without_being_an_output(client):
     graph, node = grid_graph()
     mask = graph.add("RegionalMaskFromBatch", masks=[node[0], 1], number=2)
@@ -305,7 +304,6 @@ def test_the_node_shows_its_preview_without_being_an_output(client):
     assert bool((run.pictures[-1][:, 48:] > 0.9).all()) and bool((run.pictures[-1][:, :48] < 0.1).all())
 
 
-@pytest.mark.server
 def test_what_needs_regions_says_what_is_not_connected(client):
     graph, node = grid_graph()
     loader = graph.add("RegionalTestingLoader", kind="eps")
