@@ -15,8 +15,8 @@ from PIL import Image, ImageDraw
 from torchvision.transforms.functional import to_tensor
 
 pytest_plugins = ["browser_use"]
-FILM = bool(os.environ.get("REGIONAL_FILM"))
 
+FILM = bool(os.environ.get("REGIONAL_FILM"))
 WIDTH = 900  # of the film, in pixels
 PAGE = {"width": 1280, "height": 820}
 CLUTTER = ["Comfy.Graph.CanvasInfo", "Comfy.Minimap.Visible", "Comfy.Canvas.SelectionToolbox"]

@@ -371,8 +371,8 @@ def test_second_seed(pack, seed, second, mode, want):
 def test_model_calls_are_those_of_the_plan():
     """20 steps, 2 of the base alone: 2 + 18 (N + 1) calls of 2 rows each."""
     for count in (1, 2, 4):
-        model, counter = counted(random_unet(channels=32))
-        sampler = step_sampler(model, random_cond(1), random_cond(2))
+        model, counter = counted(texture_model())
+        sampler = step_sampler(model, A, NEUTRAL)
         masks = [box(8, 8, 2 * i, 0, 2 * i + 2, 8) for i in range(count)]
         regional_sampler(latent(height=8, width=8), sampler, regions(*((mask, sampler) for mask in masks)), steps=20)
         assert len(counter.calls) == 2 + 18 * (count + 1)
