@@ -2,7 +2,7 @@
 """One command for everything: a real ComfyUI of its own, the demo, the tests, the checks.
 
     python scripts/dev.py demo      make a picture with the pack on a real ComfyUI server
-    python scripts/dev.py test      run the tests (further arguments go to pytest)
+    python scripts/dev.py test      run the tests; --fast: without server and browser (further arguments go to pytest)
     python scripts/dev.py lint      ruff and mypy, eslint and tsc
     python scripts/dev.py serve     ComfyUI with the pack, to work in (further arguments go to ComfyUI)
     python scripts/dev.py setup     what the others do first when it is needed
@@ -301,7 +301,14 @@ def test_command(args: argparse.Namespace) -> int:
         if arg[:1] != "-" and option not in ("--deselect", "--ignore")
     )
     # -P: the current folder, often the root, must not come onto sys.path: this pack's `nodes` would hide ComfyUI's.
-    command = [str(venv_python()), "-P", "-m", "pytest", "-c", str(TESTS / "pytest.ini"), *args.rest]
+    command = [str(venv_python()), "-P", "-m", "pytest", "-c", str(TESTS / "pytest.ini")]
+    if args.fast:
+        command += ["-m", "not server and not slow"]
+    alone = any(arg.startswith(("-n", "--numprocesses", "--pdb", "--trace")) for arg in args.rest)
+    if not named and not alone:
+        # Two, even on many cores: the tests with the browser, all in one worker, take nearly half of the time.
+        command += ["-n", "2", "--dist", "loadgroup", "--no-loadscope-reorder"]
+    command += args.rest
     env = {**os.environ, "COMFYUI_PATH": str(comfyui)}
     # Test process and server on the same few cores spin against each other in OpenMP, a hundredfold slower.
     env.setdefault("OMP_NUM_THREADS", "1")
@@ -438,7 +445,9 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     )
     sub.add_argument("--browser", action="store_true", help="get a browser for the browser tests, if there is none")
     add_host(sub)
-    add_host(command("test", test_command, "run the tests; all other arguments go to pytest", passes_on=True))
+    sub = command("test", test_command, "run the tests; all other arguments go to pytest", passes_on=True)
+    sub.add_argument("--fast", action="store_true", help="only those without server and browser, in 2 minutes")
+    add_host(sub)
     command("lint", lint_command, "run ruff and mypy, and eslint and tsc on web/js")
     command("bench", bench_command, "print model calls, rows and seconds as tables", passes_on=True)
     sub = command("demo", demo_command, "sample a picture on a real ComfyUI server")

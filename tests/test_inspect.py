@@ -11,17 +11,14 @@ import folder_paths
 import numpy as np
 import pytest
 import torch
-from comfy_server import ComfyServer, WebSocket
-from dev import PACKS
-from host import comfyui
-from loras import with_lora
+from comfy_server import WebSocket
+from loras import UNET_LINEAR, with_lora
 from pack.masks.formats.overlay import overlay, palette
 from pack.regional.regions import read_regions
 from pack.regional.timeline import WeightTimeline
 from PIL import Image
 from server import PromptServer
-from server_use import INNER, Client, Scene
-from test_lora import UNET_LINEAR
+from server_use import INNER, Scene
 from testing_pack.models import (
     counted,
     random_cond,
@@ -634,15 +631,6 @@ def test_the_usual_case_warns_of_nothing(caplog):
 # On a server
 
 
-@pytest.fixture(scope="module")
-def client(tmp_path_factory):
-    device = [] if torch.cuda.is_available() else ["--cpu"]
-    args, env = [*device, "--disable-api-nodes"], {"OMP_NUM_THREADS": "1"}
-    with ComfyServer(comfyui(), tmp_path_factory.mktemp("comfyui"), PACKS, args=args, env=env) as server:
-        yield Client(server)
-
-
-@pytest.mark.server
 def test_both_are_outputs_of_their_own(client):
     scene = Scene()
     prompts = scene.regions()

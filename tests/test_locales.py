@@ -10,7 +10,6 @@ from host import ROOT
 from make_locales import INPUT_ID, SCRIPTS, english, leaves, problems, said, stem, tables, translated
 
 pytest_plugins = ["browser_use"]
-pytestmark = pytest.mark.server
 
 TITLE = 30  # LiteGraph.NODE_TITLE_HEIGHT, above a node's place
 LANGUAGES = ["es", "fr", "ja", "ko", "ru", "zh", "zh-TW"]  # those of the host that the pack has, beside English

@@ -9,11 +9,9 @@ import numpy as np
 import pytest
 import torch
 from comfy_execution.graph_utils import ExecutionBlocker
-from comfy_server import ComfyServer, ExecutionFailed
-from dev import PACKS
-from host import comfyui
+from comfy_server import ExecutionFailed
 from PIL import Image
-from server_use import Client, Graph, to_tensor
+from server_use import Graph, to_tensor
 from testing_pack import NODE_CLASS_MAPPINGS as TESTING
 from use import box, regional_sampler, relative, step_sampler, use
 
@@ -287,21 +285,12 @@ def test_mask_from_batch_says_how_many_there_are():
 # On a server
 
 
-@pytest.fixture(scope="module")
-def client(tmp_path_factory):
-    device = [] if torch.cuda.is_available() else ["--cpu"]
-    args, env = [*device, "--disable-api-nodes"], {"OMP_NUM_THREADS": "1"}
-    with ComfyServer(comfyui(), tmp_path_factory.mktemp("comfyui"), PACKS, args=args, env=env) as server:
-        yield Client(server)
-
-
 def grid_graph(**inputs):
     graph = Graph()
     defaults = {"width": 96, "height": 64, "layout": "1,1", "prompts": "red\nblue", "cfg": 8.0}
     return graph, graph.add(GRID, **{**defaults, **inputs})
 
 
-@pytest.mark.server
 def test_the_node_shows_its_preview_without_being_an_output(client):
     graph, node = grid_graph()
     mask = graph.add("RegionalMaskFromBatch", masks=[node[0], 1], number=2)
@@ -315,7 +304,6 @@ def test_the_node_shows_its_preview_without_being_an_output(client):
     assert bool((run.pictures[-1][:, 48:] > 0.9).all()) and bool((run.pictures[-1][:, :48] < 0.1).all())
 
 
-@pytest.mark.server
 def test_what_needs_regions_says_what_is_not_connected(client):
     graph, node = grid_graph()
     loader = graph.add("RegionalTestingLoader", kind="eps")
