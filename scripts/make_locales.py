@@ -1,7 +1,7 @@
 """Writes locales/<language>/: nodeDefs.json, which ComfyUI's frontend shows the nodes by, and main.json, which has the
 parts of the menu and the words of web/js.
 
-    python scripts/make_locales.py
+    .venv/bin/python scripts/make_locales.py
 
 English is what a real server says of the nodes in /object_info, and every say("...") in web/js. Every other language
 comes from a table, scripts/translations/<language>.json, of English texts and theirs: the same text is translated once,
@@ -18,10 +18,10 @@ import re
 import sys
 import tempfile
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
-from dev import HOST, PACKS, ROOT, server, setup
+from comfy_server import ComfyServer
+from dev import HOST, PACKS, ROOT, find_comfyui
 
 LOCALES = ROOT / "locales"
 TABLES = ROOT / "scripts" / "translations"
@@ -141,10 +141,9 @@ def write(language: str, defs: Defs) -> None:
 
 
 def main() -> int:
-    comfyui = setup()
     with (
         tempfile.TemporaryDirectory(prefix="regional-locales-", ignore_cleanup_errors=True) as base,
-        server(comfyui, Path(base), HOST / "locales.log", "--disable-api-nodes") as running,
+        ComfyServer(find_comfyui(), base, PACKS, log=HOST / "locales.log") as running,
     ):
         defs = english(running.get("/object_info"))
         if not defs["nodeDefs"]:

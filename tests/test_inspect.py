@@ -11,7 +11,7 @@ import folder_paths
 import numpy as np
 import pytest
 import torch
-from comfy_server import ComfyServer, WebSocket
+from comfy_server import ComfyServer
 from dev import PACKS
 from host import comfyui
 from loras import with_lora
@@ -651,7 +651,7 @@ def test_both_are_outputs_of_their_own(client):
     said = scene.add(
         "RegionalReport", regional_prompts=shown, base_sampler=scene.step_sampler("base"), samples=scene.canvas
     )
-    with WebSocket(client.server.port, "/ws?clientId=listener") as listener:
+    with client.server.messages("listener") as listener:
         run = client.run(scene)
         texts = {}
         while len(texts) < 2:
