@@ -254,7 +254,7 @@ class ComfyServer:
                 self.interrupt()
                 raise ServerError(f"the prompt did not end within {timeout:g} s and was cancelled") from None
             except ConnectionError as error:
-                raise ServerError(f"the server broke off ({error}):\n{self.log_tail()}") from None
+                raise ServerError(f"the connection to the server ended ({error}):\n{self.log_tail()}") from None
         if failure:
             raise failure
         # The server drops outputs that fail validation and runs the valid ones; the caller has to learn of it.
