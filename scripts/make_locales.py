@@ -1,6 +1,6 @@
 """Write locales/<language>/nodeDefs.json (the texts of the nodes) and main.json (menu categories, texts of web/js).
 
-    python scripts/make_locales.py
+    .venv/bin/python scripts/make_locales.py
 
 The script starts ComfyUI and reads the English texts from /object_info and from every say("...") in web/js. All other
 languages are translated from scripts/translations/<language>.json, a table with the English text as key and the
@@ -19,10 +19,10 @@ import re
 import sys
 import tempfile
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
-from dev import HOST, PACKS, ROOT, server, setup
+from comfy_server import ComfyServer
+from dev import HOST, PACKS, ROOT, find_comfyui
 
 LOCALES = ROOT / "locales"
 TABLES = ROOT / "scripts" / "translations"
@@ -142,10 +142,9 @@ def write(language: str, defs: Defs) -> None:
 
 
 def main() -> int:
-    comfyui = setup()
     with (
         tempfile.TemporaryDirectory(prefix="regional-locales-", ignore_cleanup_errors=True) as base,
-        server(comfyui, Path(base), HOST / "locales.log", "--disable-api-nodes") as running,
+        ComfyServer(find_comfyui(), base, PACKS, log=HOST / "locales.log") as running,
     ):
         defs = english(running.get("/object_info"))
         if not defs["nodeDefs"]:

@@ -11,7 +11,6 @@ import folder_paths
 import numpy as np
 import pytest
 import torch
-from comfy_server import WebSocket
 from loras import UNET_LINEAR, with_lora
 from pack.masks.formats.overlay import overlay, palette
 from pack.regional.regions import read_regions
@@ -638,7 +637,7 @@ def test_both_are_outputs_of_their_own(client):
     said = scene.add(
         "RegionalReport", regional_prompts=shown, base_sampler=scene.step_sampler("base"), samples=scene.canvas
     )
-    with WebSocket(client.server.port, "/ws?clientId=listener") as listener:
+    with client.server.messages("listener") as listener:
         run = client.run(scene)
         texts = {}
         while len(texts) < 2:
