@@ -198,6 +198,7 @@ def test_large_canvases_have_smaller_masks():
     assert {size: drawing.mask_size(*size) for size in sizes} == sizes
 
 
+@pytest.mark.slow
 def test_the_largest_drawing():
     points = [((k * 0.618034) % 1, (k * 0.381966 * 1.7) % 1) for k in range(drawing.MAX_POINTS)]
     line, strokes = {"type": "freehand", "points": points}, brush(points, 0.5)
