@@ -704,4 +704,4 @@ def test_null_split_in_crop_is_near_plain_sampling():
     prompts = regions((box(32, 32, 0, 0, 32, 8), spelled(2)), (box(32, 32, 0, 24, 32, 32), spelled(3)))
     want = plain(spelled(1), latent, steps=2)
     errors = [relative(run(latent, spelled(1), prompts, context=context, steps=2), want) for context in (0, 64, 256)]
-    assert errors[0] > errors[1] > errors[2] and errors[1] < 0.5 and errors[2] < 1e-4, errors
+    assert 0.4 > errors[0] > errors[1] > errors[2] and errors[2] < 1e-5, errors
