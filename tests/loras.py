@@ -95,8 +95,9 @@ class Patching:
 
 def as_switched(monkeypatch: Any, run: Any) -> Any:
     """The result of `run` when no clone is routed: the host patches the weights at every region of every step."""
-    import pack.regional.serving as serving
+    from pack.regional.guider import Guider_Regional
+    from pack.regional.models.serving import LoraMethod
 
     with monkeypatch.context() as patched:
-        patched.setattr(serving, "is_weight_clone", lambda *_: False)
+        patched.setattr(Guider_Regional, "methods", [LoraMethod.SWITCH])
         return run()

@@ -6,7 +6,7 @@ import re
 
 import pytest
 import torch
-from pack.masks.overlay import palette
+from pack.masks.formats.overlay import palette
 from PIL import Image
 from server_use import COLOURS, SEEDS, regional_sampler
 from torchvision.transforms.functional import to_tensor

@@ -566,23 +566,26 @@ def test_what_holds_for_the_whole_canvas_keeps_a_region_there(kind, what, caplog
     assert relative(crop[..., INSIDE], full[..., INSIDE]) < 5e-3  # of the other region, which is cropped
 
 
+def crop_obstacle(options, size=None):
+    """Why a member with these options of its positive needs the whole canvas, on a latent of `size` (h, w)."""
+    from pack.regional.compute.crop import Crop
+    from pack.regional.models.group import ModelGroup
+    from pack.samplers.guided import Guidance
+
+    group = ModelGroup(0, Guidance(random_unet(), [[None, options]], [], 1.0))
+    group.processed_size = size
+    return Crop().obstacle(group, 0)
+
+
 def test_gligen_keeps_a_region_on_the_whole_canvas(caplog):
     """The processed conds are enough to see it; no GLIGEN model is at hand."""
-    import pack.regional.crop as crop
-
-    conds = {"positive": [{"gligen": ("position", None, []), "model_conds": {}}]}
-    assert (
-        crop.obstacle(random_unet().model, {}, conds, (1, 4, 8, 8))
-        == "its prompt has GLIGEN boxes for the whole canvas"
-    )
+    assert crop_obstacle({"gligen": ("position", None, [])}) == "its prompt has GLIGEN boxes for the whole canvas"
 
 
 def test_a_picture_for_the_whole_canvas_in_another_form_keeps_a_region_there():
-    import pack.regional.crop as crop
-
-    conds = {"positive": [{"model_conds": {"camera": comfy.conds.CONDRegular(torch.zeros(1, 3, 8, 8))}}]}
-    assert "camera for the whole canvas" in crop.obstacle(random_unet().model, {}, conds, (1, 4, 8, 8))
-    assert crop.obstacle(random_unet().model, {}, conds, (1, 4, 8, 16)) is None
+    options = {"model_conds": {"camera": comfy.conds.CONDRegular(torch.zeros(1, 3, 8, 8))}}
+    assert crop_obstacle(options, (8, 8)) == "its prompt has camera for the whole canvas"
+    assert crop_obstacle(options, (8, 16)) is None
 
 
 def test_reference_pictures_keep_a_region_on_the_whole_canvas(caplog):

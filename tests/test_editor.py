@@ -9,8 +9,8 @@ import torch
 from comfy_execution.graph_utils import ExecutionBlocker
 from comfy_server import ExecutionFailed
 from pack import NODE_CLASS_MAPPINGS as NODES
-from pack.masks.overlay import overlay
-from pack.samplers.prompts import Presence
+from pack.masks.formats.overlay import overlay
+from pack.samplers.prompts import RegionSettings
 from server_use import Graph, to_tensor
 from testing_pack import NODE_CLASS_MAPPINGS as TESTING
 from use import box, relative
@@ -55,12 +55,12 @@ def same(one, other):
     return torch.equal(one[0][0], other[0][0])
 
 
-def test_regions_prompts_and_presence():
+def test_regions_prompts_and_settings():
     regions, positive, negative, masks, _, ui = edit(SKY, SUN)
     assert same(positive, encode("clouds")) and same(negative, encode("grey")) and ui is None
     assert [torch.equal(region.mask, mask) for region, mask in zip(regions, masks, strict=True)] == [True] * 2
     assert torch.equal(masks[:1], box(128, 192, 32, 24, 96, 120))
-    assert [region.presence for region in regions] == [Presence(), Presence(0.1, 0.75, 0.5, 0.25)]
+    assert [region.settings for region in regions] == [RegionSettings(), RegionSettings(0.1, 0.75, 0.5, 0.25)]
     for region, text in zip(regions, ("blue waves", "red spots"), strict=True):
         guidance = region.sampler.guidance
         assert guidance.model is MODEL and guidance.cfg == 2.0

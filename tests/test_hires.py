@@ -6,7 +6,7 @@ import pytest
 import torch
 from comfy_extras.nodes_custom_sampler import KSamplerSelect, RandomNoise, SamplerCustomAdvanced
 from pack.regional.regions import read_regions
-from pack.regional.shares import Shares
+from pack.regional.timeline import WeightTimeline
 from testing_pack.models import pixel_cond, random_cond, random_unet, texture_model
 from use import box, regional_sampler, regions, relative, step_sampler, use
 
@@ -179,9 +179,8 @@ def test_a_network_in_two_passes(engine):
 
 
 def weights(size, overlap, count=2):
-    shares = Shares(read_regions(prompts_of()[:count], texture_model(), overlap, "test"), "test")
-    shares.prepare((1, 4, size, size), torch.device("cpu"))
-    return shares.at(1.0).weights
+    timeline = WeightTimeline(read_regions(prompts_of()[:count], texture_model(), overlap, "test"), "test")
+    return timeline.maps((1, 4, size, size), torch.device("cpu")).at(1.0).maps
 
 
 @pytest.mark.parametrize("overlap", [0, 16, 32, 80])

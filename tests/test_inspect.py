@@ -11,11 +11,10 @@ import folder_paths
 import numpy as np
 import pytest
 import torch
-from comfy_server import WebSocket
 from loras import UNET_LINEAR, with_lora
-from pack.masks.overlay import overlay, palette
+from pack.masks.formats.overlay import overlay, palette
 from pack.regional.regions import read_regions
-from pack.regional.shares import Shares
+from pack.regional.timeline import WeightTimeline
 from PIL import Image
 from server import PromptServer
 from server_use import INNER, Scene
@@ -81,9 +80,8 @@ def as_text(message):
 @pytest.mark.parametrize("overlap", [0, 10, 40])
 def test_the_weights_shown_are_those_of_lockstep(overlap, blend):
     prompts = PROMPTS[:1] + regions((TWO * 0.6, sampler(2)), weight=0.5)
-    shares = Shares(read_regions(prompts, MODEL, overlap, "test"), "test", blend=blend)
-    shares.prepare(LATENT["samples"].shape, torch.device("cpu"))
-    weights = shares.at(1.0).weights
+    timeline = WeightTimeline(read_regions(prompts, MODEL, overlap, "test"), "test", blend=blend)
+    weights = timeline.maps(LATENT["samples"].shape, torch.device("cpu")).at(1.0).maps
     shown, text = preview(prompts, samples=LATENT, overlap_factor=overlap, blend=blend)
     masks = torch.cat([weights[n][:, 0] for n in (1, 2)])
     assert torch.equal(shown, overlay(masks, None, PIXELS))
@@ -639,7 +637,7 @@ def test_both_are_outputs_of_their_own(client):
     said = scene.add(
         "RegionalReport", regional_prompts=shown, base_sampler=scene.step_sampler("base"), samples=scene.canvas
     )
-    with WebSocket(client.server.port, "/ws?clientId=listener") as listener:
+    with client.server.messages("listener") as listener:
         run = client.run(scene)
         texts = {}
         while len(texts) < 2:

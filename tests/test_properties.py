@@ -154,9 +154,9 @@ def own_threads():
 
 
 def sampler_session():
-    import pack.samplers.session
+    import pack.samplers.providers
 
-    return pack.samplers.session.Session(1)
+    return pack.samplers.providers.Session(1)
 
 
 @pytest.mark.slow

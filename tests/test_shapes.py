@@ -1,4 +1,4 @@
-"""RegionalPromptsFromColorMask, RegionalGrid and RegionalMaskFromBatch: with the host's encoder, then on a server."""
+"""RegionalPromptsFromColorMask, RegionalGrid and RegionalMaskFromBatch, called directly and on a server."""
 
 import logging
 from pathlib import Path
@@ -31,7 +31,7 @@ GUIDANCE = {"model": MODEL, "clip": CLIP, "negative": NEGATIVE, "cfg": 2.0}
 
 
 def painted():
-    """White, with a red square and a larger blue box; twice the latent in x and y (128 x 192 pixels)."""
+    """White with the red and the blue box of BOXES, 128 x 192 pixels."""
     picture = torch.ones(1, 128, 192, 3)
     for color, (top, left, bottom, right) in BOXES.items():
         picture[:, top:bottom, left:right] = torch.tensor(color)
@@ -43,13 +43,13 @@ def mask_of(color):
 
 
 def color_mask(**inputs):
-    """(regional_prompts, masks, preview) of RegionalPromptsFromColorMask."""
+    """The outputs of RegionalPromptsFromColorMask: regional_prompts, masks, preview."""
     defaults = {"image": painted(), "colors": "auto", "prompts": "\nblue waves\nred spots", "tolerance": 24}
     return use(COLOR, **{**defaults, **GUIDANCE, **inputs})["result"]
 
 
 def grid(**inputs):
-    """(regional_prompts, masks, preview) of RegionalGrid."""
+    """The outputs of RegionalGrid: regional_prompts, masks, preview."""
     defaults = {"width": 192, "height": 128, "layout": "1,2;1", "prompts": "red spots\n\nblue waves"}
     return use(GRID, **{**defaults, **GUIDANCE, **inputs})["result"]
 

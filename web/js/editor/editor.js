@@ -21,7 +21,7 @@ const TOOLS = () => [
     ["rect", say("Draw a rectangle (R)")],
     ["ellipse", say("Draw an ellipse (E)")],
     ["freehand", say("Draw freehand (F)")],
-    ["brush", say("Paint with a brush (B); goes on in the selected painted region, Escape first for a new one")],
+    ["brush", say("Paint with a brush (B): adds to the selected painted region; press Escape first for a new one")],
     ["eraser", say("Erase from the selected painted region (X)")],
 ];
 /** @type {Record<string, Tool>} */
@@ -192,7 +192,7 @@ class Editor {
             this.#showTools();
         });
         add("picture", say("Choose a background picture, or drop one on the canvas"), () => this.#files.click());
-        add("pictureOff", say("Take the background picture away"), () => this.drawing.change({ background: null }));
+        add("pictureOff", say("Remove the background picture"), () => this.drawing.change({ background: null }));
         return bar;
     }
 
@@ -334,7 +334,7 @@ class Editor {
             }
         } catch (error) {
             const reason = error instanceof Error ? error.message : String(error);
-            this.#tell("error", say("{file} was not taken: {reason}", { file: file.name, reason }));
+            this.#tell("error", say("{file} could not be used: {reason}", { file: file.name, reason }));
         }
     }
 
