@@ -229,6 +229,22 @@ class Frontend:
             }"""
         )
 
+    def still(self, selector: str) -> None:
+        """Waits until an element has been at one place for six frames: Nodes 2.0 measures nodes after drawing them."""
+        self.page.locator(selector).wait_for()
+        self.js(
+            """async (selector) => {
+                let last = "";
+                for (let same = 0; same < 6; ) {
+                    await new Promise(requestAnimationFrame);
+                    const now = JSON.stringify(document.querySelector(selector).getBoundingClientRect());
+                    same = now === last ? same + 1 : 0;
+                    last = now;
+                }
+            }""",
+            selector,
+        )
+
     def center(self, x: float, y: float, scale: float = 1.0) -> None:
         """Shows a place of the canvas in the middle of the page."""
         code = """([x, y, scale]) => {
@@ -289,7 +305,8 @@ def open_frontend(page: Page, server: ComfyServer, nodes2: bool) -> Frontend:
 
     page.on("console", note)
     page.on("pageerror", lambda error: frontend.said.append(f"uncaught: {error.stack or error}"))
-    server.post("/settings", {"Comfy.VueNodes.Enabled": nodes2})
+    # The server keeps the settings of all pages: a panel that a test has opened must not cover the next page's canvas.
+    server.post("/settings", {"Comfy.VueNodes.Enabled": nodes2, "Comfy.RightSidePanel.IsOpen": False})
     # A shared machine may stand still for half a minute; what never comes is found all the same.
     page.set_default_timeout(120_000)
     page.goto(server.address)

@@ -26,8 +26,7 @@ class Editor:
         self.root = self.page.locator(".regional-editor")
         self.canvas = self.root.locator("canvas")
         self.cards = self.root.locator(".card")
-        self.canvas.wait_for()
-        frontend.settle()
+        frontend.still(".regional-editor canvas")
 
     @property
     def json(self):

@@ -274,7 +274,7 @@ def test_functions_of_a_model_with_a_lora_see_the_box(patch):
     assert_sees_its_box(unet(1, model, cfg=4.0), inside, empty(*CANVAS), 1e-4)
 
 
-def deviations(base, inside, contexts=(8, 32), steps=3):
+def deviations(base, inside, contexts=(8, 16), steps=3):
     """How far the run in crop is from the run in full, for each context in pixels."""
     prompts, latent = regions((REGION, inside)), empty(*CANVAS)
     full = run(latent, base, prompts, "full", steps=steps)
@@ -285,7 +285,7 @@ def deviations(base, inside, contexts=(8, 32), steps=3):
 def test_functions_in_a_whole_run(patch):
     model = random_unet()
     near, far = deviations(unet(1, model, cfg=2.0), unet(2, patch(model), cfg=2.0))
-    assert 0.3 > near > far > 1e-3
+    assert 0.35 > near > far > 1e-3, (near, far)
 
 
 @pytest.mark.parametrize("name", ["euler_cfg_pp", "euler_ancestral_cfg_pp", "dpmpp_2m_cfg_pp"])
@@ -293,7 +293,7 @@ def test_cfg_pp_on_a_unet(name):
     """These samplers look at the composed uncond: that of each region is of its box."""
     model = random_unet()
     near, far = deviations(unet(1, model, sampler_name=name), unet(2, model, sampler_name=name))
-    assert 0.3 > near > far > 1e-3
+    assert 0.35 > near > far > 1e-3, (near, far)
 
 
 def inpainting_unet():
@@ -707,4 +707,4 @@ def test_null_split_in_crop_is_near_plain_sampling():
     prompts = regions((box(32, 32, 0, 0, 32, 8), spelled(2)), (box(32, 32, 0, 24, 32, 32), spelled(3)))
     want = plain(spelled(1), latent, steps=2)
     errors = [relative(run(latent, spelled(1), prompts, context=context, steps=2), want) for context in (0, 64, 256)]
-    assert errors[0] > errors[1] > errors[2] and errors[1] < 0.5 and errors[2] < 1e-4, errors
+    assert 0.4 > errors[0] > errors[1] > errors[2] and errors[2] < 1e-5, errors

@@ -2,11 +2,9 @@
 
 import json
 import math
-import re
 
 import pytest
 import torch
-from host import ROOT
 from pack.masks.formats import drawing, raster
 from pack.masks.formats.overlay import palette
 
@@ -198,6 +196,7 @@ def test_large_canvases_have_smaller_masks():
     assert {size: drawing.mask_size(*size) for size in sizes} == sizes
 
 
+@pytest.mark.slow
 def test_the_largest_drawing():
     points = [((k * 0.618034) % 1, (k * 0.381966 * 1.7) % 1) for k in range(drawing.MAX_POINTS)]
     line, strokes = {"type": "freehand", "points": points}, brush(points, 0.5)
@@ -296,22 +295,3 @@ def test_errors_name_the_region_and_the_field(text, says):
     with pytest.raises(ValueError, match=f"^Node[:,].*{says}") as raised:
         drawing.parse(text, "Node")
     assert len(str(raised.value)) < 400 and "\n" not in str(raised.value)
-
-
-def in_javascript(name):
-    """The text of a constant's value in web/js."""
-    found = [
-        value
-        for path in (ROOT / "web" / "js").rglob("*.js")
-        for value in re.findall(rf"\bconst {name} = (.+?);\n", path.read_text("utf-8"), re.DOTALL)
-    ]
-    assert len(found) == 1, (name, found)
-    return found[0]
-
-
-def test_version_limit_and_palette_are_the_editors():
-    assert int(in_javascript("VERSION")) == drawing.VERSION
-    assert int(in_javascript("MAX_REGIONS")) == drawing.MAX_REGIONS
-    colors = re.findall(r'"#([0-9a-f]{6})"', in_javascript("PALETTE"))
-    values = [tuple(int(color[i : i + 2], 16) / 255 for i in (0, 2, 4)) for color in colors]
-    assert len(values) == 12 and values == palette(len(values))

@@ -5,6 +5,7 @@ import threading
 
 import comfy.sample
 import comfy.samplers
+import pytest
 import torch
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
@@ -158,6 +159,7 @@ def sampler_session():
     return pack.samplers.providers.Session(1)
 
 
+@pytest.mark.slow
 @examples(150)
 @given(job=jobs())
 def test_any_job(job):
