@@ -40,7 +40,8 @@ const extension = {
     nodeCreated(/** @type {GraphNode} */ node) {
         // Another pack may have a node of the same class id, which is left alone.
         const from = node.constructor.nodeData?.python_module;
-        if (extension.folders.some((folder) => from === `custom_nodes.${folder}`)) CREATED[node.comfyClass ?? ""]?.(node);
+        const isOurs = extension.folders.some((folder) => from === `custom_nodes.${folder}`);
+        if (isOurs) CREATED[node.comfyClass ?? ""]?.(node);
     },
 };
 

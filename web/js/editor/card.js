@@ -15,7 +15,7 @@ const SHARES = () => [
     ["end", say("end"), say("Where the region ends, as a share of the noise schedule; below 1 the base finishes it")],
     ["denoise", say("denoise"), say("For image to image: how much of the picture the region repaints")],
 ];
-/** @type {() => ["x" | "y" | "w" | "h", keyof Size, string][]} field, side of the picture that it is a part of, title */
+/** @type {() => ["x" | "y" | "w" | "h", keyof Size, string][]} field, the picture's side it refers to, title */
 const PLACES = () => [
     ["x", "width", say("Left edge in pixels")],
     ["y", "height", say("Upper edge in pixels")],

@@ -1,5 +1,5 @@
 // The state of a drawing: regions, undo history, selection. Does not use the DOM.
-import { MAX_REGIONS, defaultColor, defaultName, newId, parse, stringify, PALETTE } from "./drawing_json.js";
+import { MAX_REGIONS, PALETTE, defaultColor, defaultName, newId, parse, stringify } from "./drawing_json.js";
 import { bounds, contains, fit, mirror, move } from "./shapes.js";
 
 /**
@@ -203,7 +203,12 @@ export class Drawing {
         this.change({ regions }, mergeKey);
     }
 
-    /** A new region with a free name and, as long as there is one, a free colour. @param {Shape} shape @returns {Region} */
+    /**
+     * A new region with a free name and, as long as there is one, a free colour.
+     *
+     * @param {Shape} shape
+     * @returns {Region}
+     */
     #make(shape) {
         const names = new Set(this.regions.map(({ name }) => name));
         const colors = new Set(this.regions.map(({ color }) => color));
@@ -284,7 +289,12 @@ export class Drawing {
         return region ? this.regions.filter((one) => one !== region).toSpliced(index, 0, region) : this.regions;
     }
 
-    /** Moves a region in the list. @param {number} id @param {number} by 1: one place down the list, which is one up in the picture */
+    /**
+     * Moves a region in the list.
+     *
+     * @param {number} id
+     * @param {number} by 1: down the list by one place, which is up in the picture
+     */
     reorder(id, by) {
         this.cancel();
         const index = this.regions.findIndex((region) => region.id === id) + by;

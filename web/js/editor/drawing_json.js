@@ -1,4 +1,5 @@
-// A drawing as JSON, as the node's `regions` input saves it. The server's reader has the same version, limits and colours.
+// A drawing as JSON: the value of the node's `regions` input. The server has the same version, limit of regions and
+// colours.
 import { say } from "../words.js";
 
 /**

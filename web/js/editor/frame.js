@@ -52,7 +52,13 @@ export class Frame {
         ]);
     }
 
-    /** The box's handle nearest to a point, if one is near. @param {Box} box @param {Point} at @returns {Handle | null} */
+    /**
+     * The handle of a box that is nearest to a point; null if none is near.
+     *
+     * @param {Box} box
+     * @param {Point} at
+     * @returns {Handle | null}
+     */
     handleAt(box, at) {
         const [x, y] = this.toCanvas(at);
         let [found, nearest] = [/** @type {Handle | null} */ (null), GRAB_DISTANCE];

@@ -11,7 +11,7 @@ export class Keys {
 
     /**
      * @param {HTMLElement} root of the editor
-     * @param {(event: KeyboardEvent) => boolean} run does what the key stands for; false: the key is none of the editor's
+     * @param {(event: KeyboardEvent) => boolean} run does what the key stands for; false: it is not the editor's
      */
     constructor(root, run) {
         this.#run = run;

@@ -19,7 +19,7 @@ const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], Arrow
  * @param {Drawing} drawing
  * @param {View} view
  * @param {() => void} edit puts the cursor into the selected region's prompt
- * @returns {boolean} false: the key is none of the editor's
+ * @returns {boolean} false: the key is not one of the editor's
  */
 export function runShortcut(press, drawing, view, edit) {
     const key = latinKey(press);
