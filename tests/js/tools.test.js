@@ -79,7 +79,7 @@ test("a freehand line is closed, thinned and kept in the picture", () => {
     const points = [[0.2, 0.2], [0.5, 0.2], [0.8, 0.2], [0.8, 1.5], [0.2, 0.8]];
     stage.drag(freehand, points);
     assert.deepEqual(stage.shapes, [{ type: "freehand", points: [[0.2, 0.2], [0.8, 0.2], [0.8, 1], [0.2, 0.8]] }]);
-    stage.drag(freehand, [[0.1, 0.1], [0.4, 0.1]]); // a line has no inside
+    stage.drag(freehand, [[0.1, 0.1], [0.4, 0.4]]); // a line has no inside
     assert.equal(stage.shapes.length, 1);
 });
 
