@@ -1,4 +1,4 @@
-"""The nodes, gathered from their modules into the two mappings that ComfyUI reads."""
+"""The two mappings that ComfyUI reads, from the NODES lists of the modules."""
 
 from . import data, editor, guider, inspect, providers, samplers, shapes
 

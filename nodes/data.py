@@ -1,4 +1,4 @@
-"""Data nodes: BASIC_PIPE tuples (model, clip, vae, positive, negative) and lists of REGIONAL_PROMPTS."""
+"""Nodes for BASIC_PIPE tuples (model, clip, vae, positive, negative) and for REGIONAL_PROMPTS, lists of regions."""
 
 import re
 from typing import Any
@@ -7,8 +7,8 @@ import torch
 
 from ..masks.convert import as_mask
 from ..samplers.guided import NO_NEGATIVE, Guidance
-from ..samplers.prompts import Presence, RegionalPromptObject, Variation
-from ..samplers.providers import FollowingSampler, check_step_sampler, kind_of
+from ..samplers.prompts import RegionalPromptObject, RegionSettings, Variation
+from ..samplers.providers import InheritedSampler, check_advanced_sampler, kind_of
 from . import inputs
 
 Pipe = tuple[Any, Any, Any, Any, Any]
@@ -30,14 +30,15 @@ _PART_TOOLTIPS = {
     "model": "The model that samples.",
     "clip": "The text encoder. Not needed for sampling.",
     "vae": "The VAE. Not needed for sampling.",
-    "positive": "What should be there.",
-    "negative": "What should not be there; a Negative Conditioning Placeholder for models without a negative.",
+    "positive": "Positive conditioning: what should appear.",
+    "negative": "Negative conditioning: what should not appear. For models without a negative, connect a Negative "
+    "Conditioning Placeholder.",
 }
 MAX_PROMPTS = 32
 
 
 def check_pipe(pipe: object, owner: str) -> Pipe:
-    """`pipe` if it is a BASIC_PIPE, else TypeError."""
+    """The parts of a BASIC_PIPE; raises TypeError, naming `owner`, if `pipe` is none."""
     if not isinstance(pipe, list | tuple) or len(pipe) < len(_FIELDS):
         came = f"{len(pipe)} values" if isinstance(pipe, list | tuple) else type(pipe).__name__
         raise TypeError(
@@ -49,13 +50,13 @@ def check_pipe(pipe: object, owner: str) -> Pipe:
 
 
 def pipe_guidance(pipe: object, cfg: float, owner: str) -> Guidance:
-    """The pipe's model and prompts with `cfg`; TypeError if one of them cannot be sampled with."""
+    """`guidance` with the model and prompts of a BASIC_PIPE; raises TypeError if `pipe` is none."""
     model, _, _, positive, negative = check_pipe(pipe, owner)
     return guidance(model, positive, negative, cfg, f"{owner}, basic_pipe")
 
 
 def guidance(model: Any, positive: Any, negative: Any, cfg: float, owner: str) -> Guidance:
-    """A model and its prompts; TypeError if one of them cannot be sampled with."""
+    """A Guidance of a MODEL and two CONDITIONINGs; raises TypeError, naming `owner`, if a value is of another type."""
     if not hasattr(model, "get_model_object"):
         raise TypeError(f"{owner}: model should be a MODEL, {kind_of(model)} came; connect a model loader.")
     for name, value in (("positive", positive), ("negative", negative)):
@@ -91,7 +92,7 @@ class ToBasicPipe:
 
 class FromBasicPipe:
     CATEGORY = f"{inputs.CATEGORY}/pipe"
-    DESCRIPTION = "Takes a BASIC_PIPE apart."
+    DESCRIPTION = "Splits a BASIC_PIPE into its parts."
     SEARCH_ALIASES = ["basic pipe", "unpack pipe"]
     RETURN_TYPES = _TYPES
     RETURN_NAMES = _FIELDS
@@ -107,10 +108,10 @@ class FromBasicPipe:
 
 
 class FromBasicPipe_v2(FromBasicPipe):
-    DESCRIPTION = "Takes a BASIC_PIPE apart, and passes it on as its first output."
+    DESCRIPTION = "Splits a BASIC_PIPE into its parts; the first output is the pipe itself."
     RETURN_TYPES = ("BASIC_PIPE", *_TYPES)
     RETURN_NAMES = ("basic_pipe", *_FIELDS)
-    OUTPUT_TOOLTIPS = ("The pipe as it came.", *_OUTPUT_TOOLTIPS)
+    OUTPUT_TOOLTIPS = ("The input pipe, unchanged.", *_OUTPUT_TOOLTIPS)
 
     def unpack(self, basic_pipe: Any) -> tuple[Any, ...]:
         return (basic_pipe, *super().unpack(basic_pipe))
@@ -122,7 +123,7 @@ class EditBasicPipe:
     SEARCH_ALIASES = ["basic pipe", "edit pipe"]
     RETURN_TYPES = ("BASIC_PIPE",)
     RETURN_NAMES = ("basic_pipe",)
-    OUTPUT_TOOLTIPS = ("A new pipe; the one that came is not changed.",)
+    OUTPUT_TOOLTIPS = ("A new pipe; the input pipe is not changed.",)
     FUNCTION = "edit"
 
     @classmethod
@@ -140,14 +141,14 @@ class EditBasicPipe:
 _MASK: inputs.Declaration = (
     "MASK",
     {
-        "tooltip": "Where the region is, of any size; white is inside. One mask, or one for each picture of the batch. "
-        "An empty mask leaves the region out."
+        "tooltip": "Mask of the region, of any size; white is inside. Connect one mask, or one for each picture of the "
+        "batch; an empty mask leaves the region out."
     },
 )
 
 
 def _own_mask(mask: object, owner: str) -> torch.Tensor:
-    """(H, W) for one mask, as other packs have it, else (B, H, W)."""
+    """`mask` as float32 (H, W) if it holds one mask, as other packs' regions have it, else (B, H, W); see `as_mask`."""
     own = as_mask(mask, owner)
     return own[0] if len(own) == 1 else own
 
@@ -156,47 +157,43 @@ def _percent(default: float, tooltip: str) -> inputs.Declaration:
     return "FLOAT", {"default": default, "min": 0.0, "max": 1.0, "step": 0.01, "tooltip": tooltip}
 
 
-def _presence_inputs() -> dict[str, inputs.Declaration]:
-    """When and how much a region counts: the last optional inputs of the region nodes."""
+def _settings_inputs() -> dict[str, inputs.Declaration]:
+    """The inputs of RegionSettings; they are the last optional inputs of the region nodes."""
     return {
         "start_percent": _percent(
             0.0,
-            "Where in the sampling progress (0..1 of the noise schedule, not of the steps) the region begins; before, "
-            "its place is the base's. 0: at once.",
+            "Point in the sampling progress (0..1 of the noise schedule, not of the steps) at which the region begins; "
+            "before it, the base paints there. 0: from the start.",
         ),
         "end_percent": _percent(
             1.0,
-            "Where in the sampling progress (0..1 of the noise schedule, not of the steps) the region ends; after, its "
-            "place is the base's, whose last steps may paint over it. 1: never.",
+            "Point in the sampling progress (0..1 of the noise schedule, not of the steps) at which the region ends; "
+            "after it, the base paints there and may paint over the region. 1: at the end of the run.",
         ),
         "weight": _percent(
-            1.0, "How much the region counts against what is under it. 1: all; 0: nothing. Lockstep only."
+            1.0,
+            "Share of the prediction that the region gets inside its mask; the base and overlapping regions get the "
+            "rest. 1: all; 0: nothing. Lockstep only.",
         ),
         "denoise": _percent(
             1.0,
-            "For image to image: how much of the input picture the region repaints. It keeps the picture until its "
-            "share of the schedule begins. 1: as much as the sampler's own denoise. Lockstep only.",
+            "For image to image: the region is repainted in this last share (0..1) of the schedule; before that it "
+            "keeps the input picture. 1: as much as the sampler's own denoise. Lockstep only.",
         ),
     }
 
 
-def presence(start_percent: float, end_percent: float, weight: float, denoise: float, owner: str) -> Presence:
-    """Raises ValueError for numbers outside 0..1 or a range that is empty."""
-    made = Presence(start_percent, end_percent, weight, denoise)
-    for name, value in vars(made).items():
-        if not 0.0 <= value <= 1.0:
-            raise ValueError(f"{owner}: {name} should be between 0 and 1, {value} came.")
-    if start_percent >= end_percent:
-        raise ValueError(
-            f"{owner}: start_percent {start_percent} is not before end_percent {end_percent}, so the region would "
-            "never paint; lower start_percent or raise end_percent."
-        )
-    return made
+def settings(owner: str, **values: float) -> RegionSettings:
+    """The RegionSettings of these values; its ValueError names `owner`."""
+    try:
+        return RegionSettings(**values)
+    except ValueError as error:
+        raise ValueError(f"{owner}: {error}") from None
 
 
 class RegionalPrompt:
     CATEGORY = inputs.CATEGORY
-    DESCRIPTION = "One region: where it is, and with which sampler (and so model, prompts and guidance) it is painted."
+    DESCRIPTION = "One region: its mask, and the sampler that samples it with its own model, prompts and cfg."
     SEARCH_ALIASES = ["region", "regional prompt", "mask prompt"]
     RETURN_TYPES = ("REGIONAL_PROMPTS",)
     OUTPUT_TOOLTIPS = ("A list with this one region.",)
@@ -207,10 +204,10 @@ class RegionalPrompt:
         return {
             "required": {
                 "mask": _MASK,
-                "advanced_sampler": inputs.step_sampler("Paints the region."),
+                "advanced_sampler": inputs.step_sampler("Samples the region."),
             },
             "optional": {
-                "variation_seed": inputs.seed("Seed of the noise that is mixed into the region's."),
+                "variation_seed": inputs.seed("Seed of the noise that is mixed into the region's own noise."),
                 "variation_strength": (
                     "FLOAT",
                     {
@@ -218,15 +215,18 @@ class RegionalPrompt:
                         "min": 0.0,
                         "max": 1.0,
                         "step": 0.01,
-                        "tooltip": "How much of variation_seed's noise the region starts from. 0 turns it off, 1 takes "
-                        "all of it.",
+                        "tooltip": "How much of variation_seed's noise is mixed into the region's initial noise. 0 "
+                        "turns it off; 1 takes only that noise.",
                     },
                 ),
                 "variation_method": (
                     ["linear", "slerp"],
-                    {"tooltip": "How both noises are mixed: along a line, or along the circle between them."},
+                    {
+                        "tooltip": "How the two noises are mixed. linear: weighted sum, scaled back to unit variance. "
+                        "slerp: spherical interpolation."
+                    },
                 ),
-                **_presence_inputs(),
+                **_settings_inputs(),
             },
         }
 
@@ -243,10 +243,10 @@ class RegionalPrompt:
         denoise: float = 1.0,
     ) -> tuple[list[RegionalPromptObject]]:
         owner = type(self).__name__
-        sampler = check_step_sampler(advanced_sampler, f"{owner}, advanced_sampler")
+        sampler = check_advanced_sampler(advanced_sampler, f"{owner}, advanced_sampler")
         variation = Variation(variation_seed, variation_strength, variation_method)
-        when = presence(start_percent, end_percent, weight, denoise, owner)
-        return ([RegionalPromptObject(_own_mask(mask, owner), sampler, variation, when)],)
+        own = settings(owner, start_percent=start_percent, end_percent=end_percent, weight=weight, denoise=denoise)
+        return ([RegionalPromptObject(_own_mask(mask, owner), sampler, variation, own)],)
 
 
 class RegionalPromptFromConditioning:
@@ -272,7 +272,7 @@ class RegionalPromptFromConditioning:
                 **{name: _part(name) for name in ("model", "positive", "negative")},
                 "cfg": inputs.cfg(),
             },
-            "optional": _presence_inputs(),
+            "optional": _settings_inputs(),
         }
 
     def make(
@@ -288,9 +288,9 @@ class RegionalPromptFromConditioning:
         denoise: float = 1.0,
     ) -> tuple[list[RegionalPromptObject]]:
         owner = type(self).__name__
-        sampler = FollowingSampler(guidance(model, positive, negative, cfg, owner))
-        when = presence(start_percent, end_percent, weight, denoise, owner)
-        return ([RegionalPromptObject(_own_mask(mask, owner), sampler, presence=when)],)
+        sampler = InheritedSampler(guidance(model, positive, negative, cfg, owner))
+        own = settings(owner, start_percent=start_percent, end_percent=end_percent, weight=weight, denoise=denoise)
+        return ([RegionalPromptObject(_own_mask(mask, owner), sampler, settings=own)],)
 
 
 class CombineRegionalPrompts:

@@ -1,20 +1,22 @@
-"""Declarations that several nodes share, so that an input means the same everywhere."""
+"""Input declarations that several nodes share, so that an input has one meaning, range and tooltip."""
 
 from typing import Any
 
 from ..masks.weights import BLENDS, MIX
+from ..regional.compute import Compute
+from ..regional.compute.crop import CROP, Crop
+from ..regional.compute.full import FULL, Full
 from ..regional.engines import ENGINES, STEPWISE
 from ..samplers import recovery
 from ..samplers.noise import MAX_SEED
 
 CATEGORY = "regional sampling"
-FULL, CROP = "full", "crop"
 
 Declaration = tuple[Any, dict[str, Any]]
 
 
 def seed(tooltip: str, control: bool = False) -> Declaration:
-    """A seed; `control` shows the host's control_after_generate widget after it."""
+    """A seed; with `control`, ComfyUI adds its control_after_generate widget."""
     options: dict[str, Any] = {"default": 0, "min": 0, "max": MAX_SEED, "tooltip": tooltip}
     return "INT", {**options, "control_after_generate": True} if control else options
 
@@ -60,22 +62,22 @@ def overlap(unit: str) -> Declaration:
         "default": 10,
         "min": 0,
         "max": 10000,
-        "tooltip": f"Each mask is rounded to black and white and grown by a box of this many {unit}, so that "
-        "neighbours overlap: there both are sampled, the later one last. In lockstep, the width of a linear blend "
-        "around the mask. 0 turns it off.",
+        "tooltip": f"stepwise: each mask is rounded to black and white and grown by a box of this many {unit}; where "
+        "neighbours then overlap, the later one is sampled last. lockstep: width of the linear blend around each mask, "
+        f"in {unit}. 0 turns it off.",
     }
 
 
 def restore_latent() -> Declaration:
     return switch(
         True,
-        "After each step, paste every region back through its own mask, so that it changes nothing outside. "
-        "Disabled, a region's whole canvas goes on to the next region. Not used in lockstep.",
+        "After each step, paste every region back through its own mask, so that it changes nothing outside the mask. "
+        "When disabled, the next region continues from this region's whole canvas. Not used in lockstep.",
     )
 
 
 def recovery_inputs() -> dict[str, Declaration]:
-    """The three additional_* inputs."""
+    """The inputs additional_mode, additional_sampler and additional_sigma_ratio."""
     return {
         "additional_mode": (
             recovery.MODES,
@@ -109,19 +111,19 @@ def recovery_inputs() -> dict[str, Declaration]:
 
 
 def engine_inputs(default: str = STEPWISE) -> dict[str, Declaration]:
-    """engine, and how lockstep computes regions: the last optional inputs of the sampler nodes."""
+    """The inputs engine, region_compute and crop_context: the last optional inputs of the sampler nodes."""
     return {"engine": _engine(default), **crop_inputs()}
 
 
 def crop_inputs() -> dict[str, Declaration]:
-    """region_compute and crop_context."""
+    """The inputs region_compute and crop_context."""
     return {
         "region_compute": (
             [FULL, CROP],
             {
                 "default": FULL,
-                "tooltip": "full: every region is computed on the whole canvas. crop: only on the box around its mask, "
-                "with crop_context around that, which costs less the smaller the regions are. Lockstep only.",
+                "tooltip": "full: every region is computed on the whole canvas. crop: only on the box around its mask "
+                "plus crop_context, which costs less the smaller the regions are. Lockstep only.",
             },
         ),
         "crop_context": (
@@ -131,8 +133,8 @@ def crop_inputs() -> dict[str, Declaration]:
                 "min": 0,
                 "max": 10000,
                 "step": 8,
-                "tooltip": "With region_compute crop, how many pixels around its mask a region sees, rounded to the "
-                "model's patches. More is nearer to full. Lockstep only.",
+                "tooltip": "With region_compute crop, how many pixels around its mask a region is computed on, rounded "
+                "to the model's patches. Larger values come closer to full. Lockstep only.",
             },
         ),
     }
@@ -141,25 +143,25 @@ def crop_inputs() -> dict[str, Declaration]:
 def blend() -> Declaration:
     return list(BLENDS), {
         "default": MIX,
-        "tooltip": "Where regions overlap. mix: they share by weight. stack: the later region lies on top of the "
-        "earlier ones. Lockstep only.",
+        "tooltip": "How regions are blended where they overlap. mix: in proportion to their weights. stack: the later "
+        "region lies on top of the earlier ones. Lockstep only.",
     }
 
 
-def crop_context(region_compute: str, context: int, owner: str) -> int | None:
-    """The pixels around a region that it is computed on; None for the whole canvas."""
+def compute(region_compute: str, crop_context: int, owner: str) -> Compute:
+    """The way to compute that the inputs of `crop_inputs` ask for; ValueError for an unknown one."""
     if region_compute not in (FULL, CROP):
         raise ValueError(f"{owner}: region_compute {FULL} or {CROP} was expected, {region_compute!r} came.")
-    return context if region_compute == CROP else None
+    return Crop(crop_context) if region_compute == CROP else Full()
 
 
 def _engine(default: str) -> Declaration:
     return list(ENGINES), {
         "default": default,
-        "tooltip": "stepwise: the sampler is restarted at every step, for the picture that saved workflows always "
-        "gave; euler suits it best. lockstep: one run, any sampler, no seams, fewer model calls; overlap_factor is "
-        "then the width of a linear blend, a noise_mask of the latent is respected, and restore_latent and "
-        "additional_* have nothing to repair and are not used.",
+        "tooltip": "stepwise: restarts the sampler at every step, so that saved workflows keep giving the same "
+        "picture; works best with euler. lockstep: one run without seams, with any sampler and fewer model calls; it "
+        "respects the latent's noise_mask, takes overlap_factor as the width of a linear blend, and ignores "
+        "restore_latent and additional_*.",
     }
 
 

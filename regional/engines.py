@@ -6,8 +6,9 @@ from collections.abc import Callable
 from ..masks.weights import MIX
 from ..samplers import latents
 from ..samplers.latents import Latent
-from ..samplers.prompts import Presence
+from ..samplers.prompts import RegionSettings
 from . import lockstep, stepwise
+from .compute.full import FULL
 from .job import Job
 
 STEPWISE, LOCKSTEP = "stepwise", "lockstep"
@@ -17,35 +18,44 @@ log = logging.getLogger(__name__)
 
 
 def run(engine: str, job: Job) -> Latent:
-    """Run the job with an engine of ENGINES; a LATENT with the given one's other keys, without `noise_mask`.
+    """Run the job with an engine of ENGINES; returns the given LATENT with new samples and without `noise_mask`.
 
     Raises ValueError for another engine.
     """
-    if engine not in ENGINES:
-        raise ValueError(f"{job.owner}: engine {' or '.join(ENGINES)} was expected, {engine!r} came.")
-    if engine == STEPWISE and "noise_mask" in job.canvas.latent:
-        log.warning(
-            "%s: the stepwise engine does not look at the latent's noise_mask and may change all of the picture; "
-            "choose the lockstep engine for regional inpainting.",
-            job.owner,
-        )
+    check_engine(engine, job.owner)
     if engine == STEPWISE:
         _warn_of_lockstep_only(job)
     else:
         log.info(
             "%s: lockstep has nothing to repair: what restore_latent and additional_* ask for is not done.", job.owner
         )
-    return latents.like(job.canvas.given, ENGINES[engine](job))
+    return latents.like(job.scene.given, ENGINES[engine](job))
+
+
+def check_engine(engine: str, owner: str) -> None:
+    """Raise ValueError unless `engine` is one of ENGINES."""
+    if engine not in ENGINES:
+        raise ValueError(f"{owner}: engine {' or '.join(ENGINES)} was expected, {engine!r} came.")
+
+
+def lockstep_only(job: Job) -> list[str]:
+    """What the job asks for and the stepwise engine does not do."""
+    compute, plain = job.lockstep.compute.name, RegionSettings()
+    asked = [f"region_compute {compute}"] if compute != FULL else []
+    asked += [f"blend {job.lockstep.blend}"] if job.lockstep.blend != MIX else []
+    for region in job.scene.regions:
+        for name in ("weight", "denoise"):
+            if (value := getattr(region.settings, name)) != getattr(plain, name):
+                asked.append(f"{name} {value:g} of {region.name}")
+    return asked
 
 
 def _warn_of_lockstep_only(job: Job) -> None:
-    """Say once what was asked for and the stepwise engine does not do."""
-    plain = Presence()
-    asked = ["region_compute crop"] if job.options.context is not None else []
-    asked += [f"blend {job.options.blend}"] if job.options.blend != MIX else []
-    for region in job.canvas.regions:
-        for name in ("weight", "denoise"):
-            if (value := getattr(region.presence, name)) != getattr(plain, name):
-                asked.append(f"{name} {value:g} of {region.name}")
-    if asked:
+    if "noise_mask" in job.scene.latent:
+        log.warning(
+            "%s: the stepwise engine does not look at the latent's noise_mask and may change all of the picture; "
+            "choose the lockstep engine for regional inpainting.",
+            job.owner,
+        )
+    if asked := lockstep_only(job):
         log.warning("%s: the stepwise engine does not do %s; choose the lockstep engine.", job.owner, ", ".join(asked))

@@ -1,8 +1,7 @@
-"""What an engine is asked to do: the canvas, the base, the regions and the steps. Both engines take the same."""
+"""What an engine is asked to do: the latent, the base, the regions and the steps. Both engines take the same Job."""
 
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 
 import torch
 
@@ -12,18 +11,30 @@ from ..masks.weights import MIX
 from ..samplers import latents
 from ..samplers.latents import Latent
 from ..samplers.noise import initial_noise
-from ..samplers.providers import FollowingSampler, StepSampler, as_own, check_step_sampler, kind_of
-from ..samplers.recovery import Recovery
-from .regions import Region, check_formats, read_regions
+from ..samplers.providers import (
+    AdvancedSampler,
+    AdvancedSamplerLike,
+    InheritedSampler,
+    as_own,
+    check_advanced_sampler,
+    kind_of,
+    model_of,
+)
+from ..samplers.recovery import NO_RECOVERY, Recovery
+from .compute import Compute
+from .compute.full import Full
+from .regions import MaskRegion, Region, check_formats, read_regions, vary
+
+BASE = "the base"
 
 
 @dataclass(frozen=True, eq=False)
-class Canvas:
-    """The picture to sample: the LATENT as `given` and fitted to the model, who samples it outside, and the regions."""
+class Scene:
+    """The picture to sample: the LATENT as `given` and as fitted to the model, the base's sampler, and the regions."""
 
     given: Latent
     latent: Latent
-    base: StepSampler
+    base: AdvancedSamplerLike
     regions: tuple[Region, ...]
 
     @property
@@ -32,17 +43,26 @@ class Canvas:
         shape = self.latent["samples"].shape
         return shape[-2], shape[-1]
 
+    @property
+    def names(self) -> list[str]:
+        """The names of the base and the regions, for messages."""
+        return [BASE, *(region.name for region in self.regions)]
+
     def noise(self, latent: Latent, seed: int) -> torch.Tensor:
-        """The noise of `seed` for the latent, with every region's variation of it, in order, each on the last."""
+        """The noise of `seed` for the latent, with every region's variation, each applied to the one before."""
         return vary(initial_noise(latent, seed), self.regions, latent.get("batch_index"))
 
+    def samplers(self, owner: str) -> list[AdvancedSampler]:
+        """The samplers of the base and the regions as this pack's own."""
+        return [as_own(self.base, f"{owner}, base_sampler"), *own_samplers(self.regions, owner)]
 
-@dataclass(frozen=True)
-class Steps:
+
+@dataclass(frozen=True, kw_only=True)
+class StepPlan:
     """Which steps of the schedule for `total` steps are sampled, and how noise enters and leaves.
 
-    The base alone runs `start`..`regional` in one call, base and regions run `regional`..`alone` step by step, the base
-    alone, where no region is, runs `alone`..`end`. Each stretch may be empty.
+    The base alone samples `start`..`regional` in one call; base and regions sample `regional`..`alone` step by step;
+    the base alone, where no region is, samples `alone`..`end`. Each range may be empty.
     """
 
     total: int
@@ -53,69 +73,70 @@ class Steps:
     base_seed: int
     seed: int
     add_noise: bool
-    # The base's own steps end in a finished picture, and the regional steps begin with new noise from `seed`.
+    # The base-only steps end in a finished picture, and the regional steps begin with new noise from `seed`.
     renoise: bool = False
     leave_noise: bool = True
 
 
 @dataclass(frozen=True)
-class Options:
-    """For stepwise: `paste` (every region's result goes back through its own mask, instead of replacing the canvas),
-    `finish_regions` (in the last step the regions leave no noise) and the recovery.
-
-    For lockstep: `blend`, a key of BLENDS, and `context` in pixels, to which regions are cropped; None computes them
-    on the whole canvas.
+class StepwiseOptions:
+    """`paste`: every region's result is pasted back through its own mask, instead of replacing the whole latent.
+    `finish_regions`: in the last step the regions leave no noise.
     """
 
-    recovery: Recovery
+    recovery: Recovery = NO_RECOVERY
     paste: bool = True
     finish_regions: bool = False
+
+
+@dataclass(frozen=True)
+class LockstepOptions:
+    """`blend`: a key of BLENDS. `compute`: how the denoised of the members is computed."""
+
     blend: str = MIX
-    context: int | None = None
+    compute: Compute = field(default_factory=Full)
 
 
 @dataclass(frozen=True, eq=False)
 class Job:
-    """One run of an engine."""
+    """One run of an engine; `owner` is the node's name in messages."""
 
     owner: str
-    canvas: Canvas
-    steps: Steps
-    options: Options
+    scene: Scene
+    steps: StepPlan
+    stepwise: StepwiseOptions = StepwiseOptions()
+    lockstep: LockstepOptions = LockstepOptions()
     node_id: str | None = None
 
 
-def regional_canvas(latent: Latent, base: object, prompts: object, overlap: int, owner: str) -> Canvas:
-    """The canvas of RegionalSampler; `overlap` is in pixels of each region's own mask. Nothing is changed."""
-    base = check_step_sampler(base, f"{owner}, base_sampler")
+def regional_scene(latent: Latent, base: object, prompts: object, overlap: int, owner: str) -> Scene:
+    """The scene of RegionalSampler; `overlap` is in pixels of each region's own mask. Changes no input."""
+    base = check_advanced_sampler(base, f"{owner}, base_sampler")
     fitted, shape = _fitted(latent, base, owner)
-    regions = []
-    for region in read_regions(prompts, base.params[0], overlap, owner):
-        where = f"{owner}, {region.name}"
-        check_count(region.mask, shape, where)
-        if isinstance(region.sampler, FollowingSampler):
+    regions: list[Region] = []
+    for region in read_regions(prompts, model_of(base), overlap, owner):
+        check_count(region.mask, shape, f"{owner}, {region.name}")
+        if isinstance(region.sampler, InheritedSampler):
             own = as_own(base, f"{owner}, base_sampler")
-            region = replace(region, sampler=region.sampler.after(own))
+            region = replace(region, sampler=region.sampler.with_base(own))
         regions.append(region)
-    return Canvas(latent, fitted, base, tuple(regions))
+    return Scene(latent, fitted, base, tuple(regions))
 
 
-def two_sampler_canvas(latent: Latent, base: object, inside: object, mask: object, overlap: int, owner: str) -> Canvas:
-    """The canvas of TwoAdvancedSamplersForMask: one region, without a prompt object; `overlap` is in latent pixels."""
-    base = check_step_sampler(base, f"{owner}, base_sampler")
-    inside = check_step_sampler(inside, f"{owner}, mask_sampler")
-    check_formats(base.params[0], inside.params[0], f"{owner}, mask_sampler")
+def two_sampler_scene(latent: Latent, base: object, inside: object, mask: object, overlap: int, owner: str) -> Scene:
+    """The scene of TwoAdvancedSamplersForMask; `overlap` is in latent pixels. Changes no input."""
+    base = check_advanced_sampler(base, f"{owner}, base_sampler")
+    inside = check_advanced_sampler(inside, f"{owner}, mask_sampler")
+    check_formats(model_of(base), model_of(inside), f"{owner}, mask_sampler")
     fitted, shape = _fitted(latent, base, owner)
     own = as_mask(mask, owner)
     check_count(own, shape, owner)
-    return Canvas(latent, fitted, base, (Region("mask_sampler", inside, own, overlap),))
+    return Scene(latent, fitted, base, (MaskRegion("mask_sampler", inside, own, overlap),))
 
 
-def vary(noise: torch.Tensor, regions: Iterable[Region], batch_index: Any = None) -> torch.Tensor:
-    """The noise with every region's variation of it, in order, each on the previous result. Never in place."""
-    for region in regions:
-        noise = region.vary(noise, batch_index)
-    return noise
+def own_samplers(regions: Sequence[Region], owner: str) -> list[AdvancedSampler]:
+    """The samplers of the regions as this pack's own."""
+    return [as_own(region.sampler, f"{owner}, {region.name}") for region in regions]
 
 
 def check_latent(latent: object, owner: str) -> Latent:
@@ -132,6 +153,6 @@ def check_latent(latent: object, owner: str) -> Latent:
     return latent
 
 
-def _fitted(latent: Latent, base: StepSampler, owner: str) -> tuple[Latent, torch.Size]:
-    fitted = latents.fit(check_latent(latent, owner), base.params[0])
+def _fitted(latent: Latent, base: AdvancedSamplerLike, owner: str) -> tuple[Latent, torch.Size]:
+    fitted = latents.fit(check_latent(latent, owner), model_of(base))
     return fitted, fitted["samples"].shape

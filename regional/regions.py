@@ -1,7 +1,8 @@
-"""What stands on a REGIONAL_PROMPTS socket, checked and in one shape."""
+"""A region as the engines see it, and the reading of REGIONAL_PROMPTS into regions."""
 
 import logging
-from collections.abc import Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,62 +10,106 @@ import torch
 
 from ..masks.convert import as_mask
 from ..masks.shape import grow, resize
-from ..samplers.prompts import Presence, RegionalPromptLike, RegionalPromptObject
-from ..samplers.providers import StepSampler, check_step_sampler, kind_of
+from ..samplers.prompts import RegionalPromptLike, RegionalPromptObject, RegionSettings
+from ..samplers.providers import AdvancedSamplerLike, check_advanced_sampler, kind_of, model_of
 
 log = logging.getLogger(__name__)
 
+Size = tuple[int, int]  # (h, w) in latent pixels
+
 
 @dataclass(frozen=True, eq=False)
-class Region:
-    """One region. `mask` (B or 1, H, W) float32 on the CPU is its own, at its own size.
-
-    `overlap` is in pixels of the mask for a region with a `prompt`, else in latent pixels.
-    """
+class Region(ABC):
+    """A mask and its sampler. `mask` (B or 1, H, W) is float32 on the CPU, at its own size."""
 
     name: str
-    sampler: StepSampler
+    sampler: AdvancedSamplerLike
     mask: torch.Tensor
-    overlap: int
-    prompt: RegionalPromptLike | None = None
-    # Its place in the list that it came in, from 1.
-    number: int = 1
 
     @property
-    def presence(self) -> Presence:
-        return self.prompt.presence if isinstance(self.prompt, RegionalPromptObject) else Presence()
+    def settings(self) -> RegionSettings:
+        return RegionSettings()
 
-    def grown(self, size: tuple[int, int]) -> torch.Tensor:
-        """The mask for the stepwise engine: rounded, grown by the overlap, (B or 1, h, w) for a latent of (h, w)."""
-        if self.prompt is None:
-            return grow(resize(self.mask, size), self.overlap)
+    @property
+    @abstractmethod
+    def claimed(self) -> torch.Tensor:
+        """(B or 1, H, W): 0 where the stepwise engine lets the base sample, at the size of the mask."""
+
+    @abstractmethod
+    def grown(self, size: Size) -> torch.Tensor:
+        """The mask of the stepwise engine: rounded and grown by the overlap, (B or 1, h, w) for a latent of (h, w)."""
+
+    @abstractmethod
+    def ring(self, size: Size) -> tuple[float, float]:
+        """The width of the overlap in latent pixels, along (y, x), for a latent of (h, w)."""
+
+    def vary(self, noise: torch.Tensor, batch_index: Any = None) -> torch.Tensor:
+        """The noise (B, C, ..., h, w) with the region's variation. Never in place."""
+        return noise
+
+
+@dataclass(frozen=True, eq=False)
+class MaskRegion(Region):
+    """The region of TwoAdvancedSamplersForMask: `overlap` is in latent pixels."""
+
+    overlap: int
+
+    @property
+    def claimed(self) -> torch.Tensor:
+        return (self.mask == 1).float()
+
+    def grown(self, size: Size) -> torch.Tensor:
+        return grow(resize(self.mask, size), self.overlap)
+
+    def ring(self, size: Size) -> tuple[float, float]:
+        return float(self.overlap), float(self.overlap)
+
+
+@dataclass(frozen=True, eq=False)
+class PromptRegion(Region):
+    """A region of REGIONAL_PROMPTS: `overlap` is in mask pixels, `number` its place in the list, from 1."""
+
+    overlap: int
+    prompt: RegionalPromptLike
+    number: int
+
+    @property
+    def settings(self) -> RegionSettings:
+        return self.prompt.settings if isinstance(self.prompt, RegionalPromptObject) else RegionSettings()
+
+    @property
+    def claimed(self) -> torch.Tensor:
+        return self.mask
+
+    def grown(self, size: Size) -> torch.Tensor:
         return resize(as_mask(self.prompt.get_mask_erosion(self.overlap), self.name), size)
 
-    def ring(self, size: tuple[int, int]) -> tuple[float, float]:
-        """The overlap in latent pixels, along (y, x), for a latent of (h, w)."""
-        if self.prompt is None:
-            return float(self.overlap), float(self.overlap)
+    def ring(self, size: Size) -> tuple[float, float]:
         return self.overlap * size[0] / self.mask.shape[-2], self.overlap * size[1] / self.mask.shape[-1]
 
     def vary(self, noise: torch.Tensor, batch_index: Any = None) -> torch.Tensor:
-        """The noise (B, C, ..., h, w) with the region's variation of it. Never in place."""
-        if self.prompt is None:
-            return noise
         if isinstance(self.prompt, RegionalPromptObject):
             return self.prompt.touch_noise(noise, batch_index)
         return self.prompt.touch_noise(noise)
 
 
+def vary(noise: torch.Tensor, regions: Iterable[Region], batch_index: Any = None) -> torch.Tensor:
+    """The noise with the variation of every region, each applied to the result of the one before. Never in place."""
+    for region in regions:
+        noise = region.vary(noise, batch_index)
+    return noise
+
+
 def counted(regions: Sequence[Region]) -> str:
-    """How many there are, in words."""
+    """The number of regions in words: "1 region", "3 regions"."""
     return "1 region" if len(regions) == 1 else f"{len(regions)} regions"
 
 
-def read_regions(prompts: object, base_model: Any, overlap: int, owner: str) -> list[Region]:
-    """The regions of REGIONAL_PROMPTS, in order; those whose mask is empty are left out. Nothing is changed.
+def read_regions(prompts: object, base_model: Any, overlap: int, owner: str) -> list[PromptRegion]:
+    """The regions of REGIONAL_PROMPTS, in order, without those whose mask is empty. Changes no input.
 
-    Raises TypeError or ValueError, naming the region, for what cannot be sampled on one canvas with `base_model`; None
-    leaves that open.
+    Raises TypeError or ValueError, naming the region, if a region cannot share a latent with `base_model`; with None
+    the latent formats are not compared.
     """
     if not isinstance(prompts, Sequence) or isinstance(prompts, str):
         raise TypeError(
@@ -81,20 +126,20 @@ def read_regions(prompts: object, base_model: Any, overlap: int, owner: str) -> 
             raise TypeError(
                 f"{where}: a regional prompt was expected, {kind_of(prompt)} came; connect a RegionalPrompt."
             )
-        sampler = check_step_sampler(prompt.sampler, where)
+        sampler = check_advanced_sampler(prompt.sampler, where)
         if base_model is not None:
-            check_formats(base_model, sampler.params[0], where)
-        # Our own was checked when it was made.
+            check_formats(base_model, model_of(sampler), where)
+        # The mask of this pack's own prompts was checked when the prompt was made.
         mask = prompt.masks if isinstance(prompt, RegionalPromptObject) else as_mask(prompt.mask, where)
         if not mask.any():
             log.warning("%s: its mask is empty, so the region is left out.", where)
             continue
-        regions.append(Region(name, sampler, mask, overlap, prompt, number))
+        regions.append(PromptRegion(name, sampler, mask, overlap, prompt, number))
     return regions
 
 
 def check_formats(base: Any, region: Any, where: str) -> None:
-    """Raise ValueError if two models do not share a latent format: one canvas cannot serve both."""
+    """Raise ValueError if two models have unlike latent formats: they cannot sample one latent."""
     ours, theirs = (type(model.get_model_object("latent_format")) for model in (base, region))
     if ours is not theirs:
         raise ValueError(

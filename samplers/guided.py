@@ -8,14 +8,14 @@ import comfy.samplers
 import node_helpers
 import torch
 
-from .session import Callback
+from .progress import Callback
 
-# What stands in the negative's place for models that take none (Flux and its kin).
+# The value of a negative for models that take none, such as Flux.
 NO_NEGATIVE = "NegativePlaceholder"
 
 
 class InterruptibleGuider(comfy.samplers.CFGGuider):
-    """The host's guider, which also looks for an interrupt before each model call: samplers report only whole steps."""
+    """The host's CFGGuider, which also checks for an interrupt before each model call, not only after each step."""
 
     def predict_noise(self, *args: Any, **kwargs: Any) -> Any:
         comfy.model_management.throw_exception_if_processing_interrupted()
@@ -107,9 +107,9 @@ def sample(
     return Sampled(out, guidance.model.model.process_latent_out(denoised.to(device)).to(dtype=dtype))
 
 
-def not_finite(who: str, when: str) -> ValueError:
-    """The error about an answer that would make the picture black."""
+def not_finite(name: str, when: str) -> ValueError:
+    """The error for a denoised with NaN or infinity, from which the picture would come out black."""
     return ValueError(
-        f"{who}: the model answered NaN or infinity {when}, which would make the picture black; try another precision "
+        f"{name}: the model answered NaN or infinity {when}, which would make the picture black; try another precision "
         "(such as --fp32-unet), a lower cfg, or without its LoRAs and patches."
     )

@@ -12,7 +12,7 @@ from .noise import mix
 
 @runtime_checkable
 class RegionalPromptLike(Protocol):
-    """What a regional prompt must have."""
+    """The members that a regional prompt must have."""
 
     @property
     def mask(self) -> torch.Tensor: ...
@@ -35,9 +35,12 @@ class Variation:
 
 
 @dataclass(frozen=True)
-class Presence:
-    """When and how much a region counts. `start_percent`..`end_percent`: its part of the sampling progress; `weight`:
-    its prediction's share against what is under it; `denoise`: its share of the schedule, at whose end it paints.
+class RegionSettings:
+    """When and how strongly a region paints; all values are 0..1.
+
+    `start_percent`..`end_percent`: the part of the sampling progress in which it paints. `weight`: the share of its
+    prediction against that of the members below it. `denoise`: the share of the schedule, at the end of it, in which
+    it paints; before, it keeps the input picture. Raises ValueError for a value outside 0..1 or an empty range.
     """
 
     start_percent: float = 0.0
@@ -45,15 +48,25 @@ class Presence:
     weight: float = 1.0
     denoise: float = 1.0
 
+    def __post_init__(self) -> None:
+        for name, value in vars(self).items():
+            if not 0.0 <= value <= 1.0:
+                raise ValueError(f"{name} should be between 0 and 1, {value} came.")
+        if self.start_percent >= self.end_percent:
+            raise ValueError(
+                f"start_percent {self.start_percent} is not before end_percent {self.end_percent}, so the region would "
+                "never be sampled; lower start_percent or raise end_percent."
+            )
+
 
 @dataclass(frozen=True, eq=False)
 class RegionalPromptObject:
-    """One region: where (`mask`: (H, W), or (B, H, W) with one for each picture) and with which KSAMPLER_ADVANCED."""
+    """One region: its `mask`, (H, W), or (B, H, W) with one for each picture, and its KSAMPLER_ADVANCED."""
 
     mask: torch.Tensor
     sampler: Any
     variation: Variation = Variation()
-    presence: Presence = Presence()
+    settings: RegionSettings = RegionSettings()
 
     @property
     def masks(self) -> torch.Tensor:
@@ -61,17 +74,17 @@ class RegionalPromptObject:
         return self.mask if self.mask.ndim == 3 else self.mask[None]
 
     def get_mask_erosion(self, factor: int) -> torch.Tensor:
-        """The rounded mask, grown by a box of `factor` mask pixels, (B, 1, H, W). The name is other packs'."""
+        """The rounded mask, grown by a box of `factor` mask pixels, (B, 1, H, W). Other packs call it by this name."""
         return grow(self.masks, factor)[:, None]
 
     def touch_noise(self, noise: torch.Tensor, batch_index: Any = None) -> torch.Tensor:
-        """The noise (B, C, ..., h, w), varied where the mask, resized to the latent, is exactly 1. Never in place.
+        """The noise (B, C, ..., h, w), varied where the mask, resized to the latent, is exactly 1. Copies.
 
-        `batch_index` is the LATENT's, if it has one, so that the variation of a picture is its own, too.
+        `batch_index` is that of the LATENT, if it has one; each picture's variation noise then follows its index.
         """
         if self.variation.strength <= 0.0:
             return noise
-        # Exactly 1, but for the rounding of the resize.
+        # Exactly 1, apart from rounding errors of the resize.
         own = on_latent(resize(self.masks, (noise.shape[-2], noise.shape[-1])), noise.shape)
         inside = (own > 1.0 - 1e-6).to(noise.device)
         other = comfy.sample.prepare_noise(noise, self.variation.seed, batch_index)

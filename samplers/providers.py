@@ -10,17 +10,25 @@ from . import latents
 from . import noise as noises
 from .guided import Guidance, sample
 from .latents import Latent
-from .recovery import FULL_RECOVERY, Recovery, passes
-from .schedules import SchedulerFunc, cut
-from .session import Session
+from .progress import Progress
+from .recovery import FULL_RECOVERY, NO_RECOVERY, Recovery, passes
+from .schedules import ScheduleCache, SchedulerFunc, cut
 
-# The longest schedule that is made: all steps that a node can be asked for, at the lowest denoise of its widget.
+# The longest schedule that is made: the largest `steps` at the lowest `denoise` above 0 of the nodes' widgets.
 MAX_SCHEDULE = 1_000_000
 
 
+class Session:
+    """What the sampling calls of one node run share: its progress, and its schedules."""
+
+    def __init__(self, total_steps: int, node_id: str | None = None) -> None:
+        self.progress = Progress(total_steps, node_id)
+        self.schedules = ScheduleCache()
+
+
 @runtime_checkable
-class StepSampler(Protocol):
-    """What a KSAMPLER_ADVANCED must have. `params` begins with the model."""
+class AdvancedSamplerLike(Protocol):
+    """The members that a KSAMPLER_ADVANCED must have. `params` begins with the model."""
 
     @property
     def params(self) -> tuple[Any, ...]: ...
@@ -42,15 +50,15 @@ class StepSampler(Protocol):
 
 
 @runtime_checkable
-class FullSampler(Protocol):
-    """What a KSAMPLER must have: a whole run on a LATENT."""
+class FullSamplerLike(Protocol):
+    """The member that a KSAMPLER must have: a whole run on a LATENT."""
 
     def sample(self, latent_image: Latent) -> Latent: ...
 
 
 @dataclass(frozen=True, eq=False)
-class KSamplerAdvancedObject:
-    """A KSAMPLER_ADVANCED: model, prompts, guidance, sampler and schedule, able to sample any stretch of a schedule."""
+class AdvancedSampler:
+    """A KSAMPLER_ADVANCED: model, prompts, cfg, sampler and schedule. It samples any range of steps of its schedule."""
 
     guidance: Guidance
     sampler_name: str
@@ -85,10 +93,10 @@ class KSamplerAdvancedObject:
         """Sample the steps `start_at_step`..`end_at_step` of the schedule for `steps` steps; returns a new LATENT.
 
         With `return_with_leftover_noise` its samples are the sampled latent, else the last denoised prediction. A start
-        at or past the schedule's end returns the latent as it is. `noise` (shaped like the samples) takes the place
-        of the seed's noise when `add_noise` is set. A call over one step only is taken as a part of a run that is cut
-        into steps: the noise that its sampler draws then depends on the step as well as on the seed. `hook` is there
-        for other packs' calls, and not looked at.
+        at or past the schedule's end returns the latent as it is. With `add_noise`, `noise` (shaped like the samples)
+        replaces the seed's noise. A call over a single step counts as one step of a run that is sampled step by step:
+        the noise that its sampler draws depends on the step as well as on the seed. `hook` is accepted for calls by
+        other packs and ignored.
         """
         latent = latents.fit(latent_image, self.guidance.model)
         span = max(end_at_step - start_at_step, 1)
@@ -96,65 +104,64 @@ class KSamplerAdvancedObject:
         name = "" if self.sampler_opt is not None else self.sampler_name
         recovery = Recovery(recovery_mode, recovery_sampler, recovery_sigma_ratio)
         canvas = latent
-        with session.steps(span):
+        with session.progress.steps(span):
             for one in passes(name, recovery):
                 pass_name = one.sampler_name or name
-                schedule = self.schedule(session, steps, one.sampler_name)
+                schedule = self.schedule(session.schedules, steps, one.sampler_name)
                 sigmas = cut(schedule, start_at_step, end_at_step, return_with_leftover_noise)
+                sigmas = sigmas * (self.sigma_factor * one.ratio)
                 if len(sigmas) < 2:
                     continue
                 if one.sampler_name is not None:
                     if "noise_mask" in latent:
                         canvas = latents.paste(latent, canvas, latent["noise_mask"])
                     noise = None  # The second pass draws the seed's own noise, without variation.
+                if _too_short(pass_name, sigmas):
+                    continue
                 if noise is None and add_noise:
                     noise = noises.initial_noise(canvas, seed)
                 sampler = self.sampler_opt if pass_name == "" else noises.sampler_object(pass_name, schedule, seed)
-                try:
-                    result = sample(
-                        self.guidance,
-                        sampler,
-                        sigmas * (self.sigma_factor * one.ratio),
-                        canvas,
-                        noise if add_noise else None,
-                        self._draw_seed(sampler, seed, start_at_step, end_at_step),
-                        session.callback(self.guidance.model, span, latents.mask_of(canvas)),
-                    )
-                except ValueError as error:
-                    if not _refused(pass_name, error):
-                        raise
-                    continue
+                result = sample(
+                    self.guidance,
+                    sampler,
+                    sigmas,
+                    canvas,
+                    noise if add_noise else None,
+                    self._draw_seed(sampler, seed, start_at_step, end_at_step),
+                    session.progress.callback(self.guidance.model, span, latents.mask_of(canvas)),
+                )
                 samples = result.samples if return_with_leftover_noise else result.denoised
                 canvas = {**canvas, "samples": samples}
         return canvas
 
-    def schedule(self, session: Session, steps: int, other: str | None = None) -> torch.Tensor:
+    def schedule(self, schedules: ScheduleCache, steps: int, other: str | None = None) -> torch.Tensor:
         """The whole schedule for `steps` steps, before sigma_factor; `other` is the sampler of a second pass."""
         name = other or self.sampler_name
         if self.sampler_opt is not None and other is None and self.scheduler_func is None:
             name = ""
-        return session.sigmas(self.guidance.model, self.scheduler, name, steps, self.scheduler_func)
+        return schedules.sigmas(self.guidance.model, self.scheduler, name, steps, self.scheduler_func)
 
     @staticmethod
     def _draw_seed(sampler: Any, seed: int, start: int, end: int) -> int:
-        # ddim seeds its inpainting noise with it, which must stay the same noise in all steps.
+        # ddim seeds its inpainting noise with it; that noise must be the same in all steps.
         keeps: bool = getattr(sampler, "inpaint_options", {}).get("random", False)
         return seed if keeps or end - start != 1 else noises.step_seed(seed, start)
 
 
 @dataclass(frozen=True, eq=False)
-class FollowingSampler:
-    """A region's own model and prompts; sampler and schedule are those of whatever base it is sampled with."""
+class InheritedSampler:
+    """The sampler of a region that has its own model, prompts and cfg, but the base's sampler and schedule."""
 
     guidance: Guidance
 
     @property
     def params(self) -> tuple[Any, ...]:
-        """As KSamplerAdvancedObject's, with nothing in the place of sampler and schedule."""
+        """As AdvancedSampler's, with None for sampler and scheduler."""
         g = self.guidance
         return g.model, g.cfg, None, None, g.positive, g.negative, 1.0
 
-    def after(self, base: KSamplerAdvancedObject) -> KSamplerAdvancedObject:
+    def with_base(self, base: AdvancedSampler) -> AdvancedSampler:
+        """The region's guidance with the base's sampler and schedule."""
         return replace(base, guidance=self.guidance)
 
     def sample_advanced(self, *_: Any, **__: Any) -> Latent:
@@ -165,10 +172,10 @@ class FollowingSampler:
 
 
 @dataclass(frozen=True, eq=False)
-class KSamplerObject:
+class FullSampler:
     """A KSAMPLER: a whole run with its own seed, steps and denoise."""
 
-    advanced: KSamplerAdvancedObject
+    advanced: AdvancedSampler
     seed: int
     steps: int
     denoise: float
@@ -189,9 +196,8 @@ class KSamplerObject:
             model, seed, steps, cfg, sampler_name, scheduler, positive, negative = params
             guidance = Guidance(model, positive, negative, cfg)
             advanced = replace(self.advanced, guidance=guidance, sampler_name=sampler_name, scheduler=scheduler)
-            return KSamplerObject(advanced, seed, steps, denoise).sample(latent_image, session=session)
+            return FullSampler(advanced, seed, steps, denoise).sample(latent_image, session=session)
         total = schedule_steps(self.steps, self.denoise, "KSamplerProvider")
-        recovery = Recovery()
         return self.advanced.sample_advanced(
             True,
             self.seed,
@@ -200,15 +206,15 @@ class KSamplerObject:
             total - self.steps,
             total,
             False,
-            recovery.mode,
-            recovery.sampler,
-            recovery.ratio,
+            NO_RECOVERY.mode,
+            NO_RECOVERY.sampler,
+            NO_RECOVERY.ratio,
             session=session,
         )
 
 
 def schedule_steps(steps: int, denoise: float, owner: str) -> int:
-    """floor(steps / denoise): the length of the schedule of which the last `steps` are run."""
+    """floor(steps / denoise): the number of steps of the schedule, of which the last `steps` are sampled."""
     if not denoise > 0.0:
         raise ValueError(
             f"{owner}: denoise must be above 0, {denoise} came, which leaves no step to sample; raise it (1.0 repaints "
@@ -222,18 +228,23 @@ def schedule_steps(steps: int, denoise: float, owner: str) -> int:
     return math.floor(steps / denoise)
 
 
-def check_step_sampler(value: object, owner: str) -> StepSampler:
+def check_advanced_sampler(value: object, owner: str) -> AdvancedSamplerLike:
     """`value` if it is a KSAMPLER_ADVANCED, else TypeError."""
-    if not isinstance(value, StepSampler):
+    if not isinstance(value, AdvancedSamplerLike):
         raise TypeError(
             f"{owner}: a KSAMPLER_ADVANCED was expected, {kind_of(value)} came; connect a KSamplerAdvancedProvider."
         )
     return value
 
 
-def as_own(sampler: StepSampler, owner: str) -> KSamplerAdvancedObject:
+def model_of(sampler: Any) -> Any:
+    """The MODEL of a KSAMPLER_ADVANCED or of this pack's KSAMPLER: the first of its `params`."""
+    return sampler.params[0]
+
+
+def as_own(sampler: AdvancedSamplerLike, owner: str) -> AdvancedSampler:
     """The sampler as one of this pack's: another pack's is read from its `params`, sampler_opt and scheduler_func."""
-    if isinstance(sampler, KSamplerAdvancedObject):
+    if isinstance(sampler, AdvancedSampler):
         return sampler
     if len(sampler.params) < 6:
         raise TypeError(
@@ -241,7 +252,7 @@ def as_own(sampler: StepSampler, owner: str) -> KSamplerAdvancedObject:
             f"expected, {len(sampler.params)} came; connect a KSamplerAdvancedProvider."
         )
     model, cfg, sampler_name, scheduler, positive, negative, *factor = sampler.params
-    return KSamplerAdvancedObject(
+    return AdvancedSampler(
         Guidance(model, positive, negative, cfg),
         sampler_name,
         scheduler,
@@ -251,15 +262,15 @@ def as_own(sampler: StepSampler, owner: str) -> KSamplerAdvancedObject:
     )
 
 
-def check_full_sampler(value: object, owner: str) -> FullSampler:
+def check_full_sampler(value: object, owner: str) -> FullSamplerLike:
     """`value` if it is a KSAMPLER, else TypeError."""
-    if not isinstance(value, FullSampler):
+    if not isinstance(value, FullSamplerLike):
         raise TypeError(f"{owner}: a KSAMPLER was expected, {kind_of(value)} came; connect a KSamplerProvider.")
     return value
 
 
 def call(
-    sampler: StepSampler,
+    sampler: AdvancedSamplerLike,
     session: Session,
     add_noise: bool,
     seed: int,
@@ -270,7 +281,7 @@ def call(
     recovery: Recovery,
     noise: torch.Tensor | None = None,
 ) -> Latent:
-    """`sampler.sample_advanced` with everything named that other packs name otherwise or not at all."""
+    """`sampler.sample_advanced` with the arguments that this pack's and other packs' samplers both take."""
     options: dict[str, Any] = {
         "recovery_mode": recovery.mode,
         "recovery_sampler": recovery.sampler,
@@ -279,16 +290,22 @@ def call(
     if noise is not None:
         options["noise"] = noise
     arguments = (add_noise, seed, steps, latent, *span, leave_noise)
-    if isinstance(sampler, KSamplerAdvancedObject):
+    if isinstance(sampler, AdvancedSampler):
         return sampler.sample_advanced(*arguments, **options, session=session)
-    with session.steps(max(span[1] - span[0], 1)):
+    with session.progress.steps(max(span[1] - span[0], 1)):
         return sampler.sample_advanced(*arguments, **options)
 
 
 def kind_of(value: object) -> str:
-    """What to call `value` in an error."""
+    """How an error names `value`: its type, or "nothing" for None."""
     return "nothing" if value is None else type(value).__name__
 
 
-def _refused(sampler_name: str, error: ValueError) -> bool:
-    return sampler_name in ("dpm_fast", "dpm_adaptive") and str(error) == "sigma_min and sigma_max must not be 0"
+def _too_short(sampler_name: str, sigmas: torch.Tensor) -> bool:
+    """Whether the sampler refuses these sigmas (steps + 1,): the dpm solvers work in log sigma, so both ends of their
+    range, a last 0 left out, must be above 0.
+    """
+    if sampler_name not in ("dpm_fast", "dpm_adaptive"):
+        return False
+    low = sigmas[-1] if sigmas[-1] != 0 else sigmas[-2]
+    return not (low > 0 and sigmas[0] > 0)

@@ -1,4 +1,4 @@
-"""Recovery: a second, deterministic pass over a step for samplers that lose their way when restarted at every step."""
+"""Recovery: a second, deterministic pass over a step, for samplers that lose detail when restarted at every step."""
 
 from dataclasses import dataclass
 
@@ -14,7 +14,7 @@ _UNI_PC = frozenset({"uni_pc", "uni_pc_bh2"})
 
 @dataclass(frozen=True)
 class Recovery:
-    """What the user asks for: one of MODES, one of SAMPLERS, and the second pass's share of sigma (0..1)."""
+    """The additional_* inputs: one of MODES, one of SAMPLERS, and the second pass's share of sigma (0..1)."""
 
     mode: str = DISABLE
     sampler: str = AUTO
@@ -30,7 +30,7 @@ class Pass:
 
 
 NO_RECOVERY = Recovery()
-# What TwoAdvancedSamplersForMask uses, and what a KSAMPLER_ADVANCED does when it is not told.
+# TwoAdvancedSamplersForMask's recovery, and the default of a KSAMPLER_ADVANCED.
 FULL_RECOVERY = Recovery(ADDITIONAL, AUTO, 1.0)
 
 

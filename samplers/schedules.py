@@ -76,3 +76,21 @@ def cut(sigmas: torch.Tensor, start: int, end: int, leave_noise: bool) -> torch.
     if not leave_noise and last < len(sigmas) - 1:
         part[-1] = 0.0
     return part[start:] if start < last else part[:0]
+
+
+class ScheduleCache:
+    """The schedules of one node run, each made once. Do not change a schedule that it returns."""
+
+    def __init__(self) -> None:
+        # The values keep model and function alive, so that their ids are not given to other objects meanwhile.
+        self._schedules: dict[tuple[Any, ...], tuple[torch.Tensor, Any, Any]] = {}
+
+    def sigmas(
+        self, model: Any, scheduler: str, sampler_name: str, steps: int, scheduler_func: SchedulerFunc | None = None
+    ) -> torch.Tensor:
+        """`make_sigmas` of the same arguments."""
+        key = (id(model), scheduler, sampler_name, steps, id(scheduler_func))
+        if key not in self._schedules:
+            sigmas = make_sigmas(model, scheduler, sampler_name, steps, scheduler_func)
+            self._schedules[key] = (sigmas, model, scheduler_func)
+        return self._schedules[key][0]

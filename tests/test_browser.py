@@ -4,7 +4,6 @@ import pytest
 from server_use import regional_sampler
 
 pytest_plugins = ["browser_use"]
-pytestmark = pytest.mark.server
 
 COMBINE = "CombineRegionalPrompts"
 LIMIT = 32

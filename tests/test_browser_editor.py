@@ -9,7 +9,6 @@ from PIL import Image
 from server_use import Graph
 
 pytest_plugins = ["browser_use"]
-pytestmark = pytest.mark.server
 
 EDITOR = "RegionEditor"
 

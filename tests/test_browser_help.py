@@ -5,7 +5,6 @@ import re
 import pytest
 
 pytest_plugins = ["browser_use"]
-pytestmark = pytest.mark.server
 
 SIZE = "(picture) => picture.decode().then(() => [picture.naturalWidth, picture.naturalHeight])"
 

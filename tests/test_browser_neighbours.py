@@ -1,12 +1,10 @@
 """The pack's JavaScript beside other packs' and beside a second copy of itself, in a real browser."""
 
 import pytest
-from comfy_server import ComfyServer
 from dev import PACKS
-from host import ROOT, comfyui
+from host import ROOT
 
 pytest_plugins = ["browser_use"]
-pytestmark = pytest.mark.server
 
 PACK = next(name for name, folder in PACKS.items() if folder == ROOT)
 COMBINE = "CombineRegionalPrompts"
@@ -18,11 +16,10 @@ def page(open_page, browser_server):
     return open_page(browser_server, nodes2=False)
 
 
-def test_second_copy(open_page, tmp_path):
+def test_second_copy(open_page, new_server, tmp_path):
     """A clear message, once, and all works as with one."""
     copy = f"{PACK}-2"
-    args = ["--cpu", "--disable-api-nodes"]
-    with ComfyServer(comfyui(), tmp_path, {**PACKS, copy: ROOT}, args=args, env={"OMP_NUM_THREADS": "1"}) as server:
+    with new_server(tmp_path, {**PACKS, copy: ROOT}) as server:
         server.post("/settings", {"Comfy.TutorialCompleted": True})
         frontend = open_page(server, nodes2=False)
         frontend.name = "test_second_copy"

@@ -5,7 +5,6 @@ from dev import PACKS
 from host import ROOT
 
 pytest_plugins = ["browser_use"]
-pytestmark = pytest.mark.server
 
 PACK = next(name for name, folder in PACKS.items() if folder == ROOT)
 STEMS = sorted(path.stem for path in (ROOT / "example_workflows").glob("*.json"))
@@ -55,6 +54,5 @@ def test_they_are_among_the_templates(frontend):
     dialog.get_by_text(PACK, exact=True).first.click()
     for stem in ("from_impact_pack", "two_loras"):
         dialog.get_by_text(stem, exact=True).first.wait_for()
-    frontend.page.wait_for_timeout(1000)  # their pictures
     frontend.screenshot("dialog")
     frontend.page.keyboard.press("Escape")

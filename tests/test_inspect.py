@@ -11,17 +11,13 @@ import folder_paths
 import numpy as np
 import pytest
 import torch
-from comfy_server import ComfyServer, WebSocket
-from dev import PACKS
-from host import comfyui
-from loras import with_lora
-from pack.masks.overlay import overlay, palette
+from loras import UNET_LINEAR, with_lora
+from pack.masks.formats.overlay import overlay, palette
 from pack.regional.regions import read_regions
-from pack.regional.shares import Shares
+from pack.regional.timeline import WeightTimeline
 from PIL import Image
 from server import PromptServer
-from server_use import INNER, Client, Scene
-from test_lora import UNET_LINEAR
+from server_use import INNER, Scene
 from testing_pack.models import (
     counted,
     random_cond,
@@ -84,9 +80,8 @@ def as_text(message):
 @pytest.mark.parametrize("overlap", [0, 10, 40])
 def test_the_weights_shown_are_those_of_lockstep(overlap, blend):
     prompts = PROMPTS[:1] + regions((TWO * 0.6, sampler(2)), weight=0.5)
-    shares = Shares(read_regions(prompts, MODEL, overlap, "test"), "test", blend=blend)
-    shares.prepare(LATENT["samples"].shape, torch.device("cpu"))
-    weights = shares.at(1.0).weights
+    timeline = WeightTimeline(read_regions(prompts, MODEL, overlap, "test"), "test", blend=blend)
+    weights = timeline.maps(LATENT["samples"].shape, torch.device("cpu")).at(1.0).maps
     shown, text = preview(prompts, samples=LATENT, overlap_factor=overlap, blend=blend)
     masks = torch.cat([weights[n][:, 0] for n in (1, 2)])
     assert torch.equal(shown, overlay(masks, None, PIXELS))
@@ -635,15 +630,6 @@ def test_the_usual_case_warns_of_nothing(caplog):
 # On a server
 
 
-@pytest.fixture(scope="module")
-def client(tmp_path_factory):
-    device = [] if torch.cuda.is_available() else ["--cpu"]
-    args, env = [*device, "--disable-api-nodes"], {"OMP_NUM_THREADS": "1"}
-    with ComfyServer(comfyui(), tmp_path_factory.mktemp("comfyui"), PACKS, args=args, env=env) as server:
-        yield Client(server)
-
-
-@pytest.mark.server
 def test_both_are_outputs_of_their_own(client):
     scene = Scene()
     prompts = scene.regions()
@@ -651,7 +637,7 @@ def test_both_are_outputs_of_their_own(client):
     said = scene.add(
         "RegionalReport", regional_prompts=shown, base_sampler=scene.step_sampler("base"), samples=scene.canvas
     )
-    with WebSocket(client.server.port, "/ws?clientId=listener") as listener:
+    with client.server.messages("listener") as listener:
         run = client.run(scene)
         texts = {}
         while len(texts) < 2:

@@ -10,7 +10,6 @@ from host import ROOT
 from make_locales import INPUT_ID, SCRIPTS, english, leaves, problems, said, stem, tables, translated
 
 pytest_plugins = ["browser_use"]
-pytestmark = pytest.mark.server
 
 TITLE = 30  # LiteGraph.NODE_TITLE_HEIGHT, above a node's place
 LANGUAGES = ["es", "fr", "ja", "ko", "ru", "zh", "zh-TW"]  # those of the host that the pack has, beside English
@@ -60,7 +59,7 @@ def test_languages():
 
 def test_english_is_what_the_nodes_and_scripts_say(everything, defs, pack):
     assert set(defs) == set(pack.NODE_CLASS_MAPPINGS)
-    again = "run python scripts/make_locales.py, and translate what it names"
+    again = "run .venv/bin/python scripts/make_locales.py, and translate what it names"
     assert {name: saved("en", name) for name in everything} == everything, again
     for kind, node in pack.NODE_CLASS_MAPPINGS.items():
         declared = node.INPUT_TYPES()
@@ -76,7 +75,7 @@ def test_every_text_is_translated(everything, language):
     table = tables()[language]
     assert problems(everything, table) == []
     mine = {name: saved(language, name) for name in everything}
-    assert mine == translated(everything, table), "run python scripts/make_locales.py"
+    assert mine == translated(everything, table), "run .venv/bin/python scripts/make_locales.py"
 
 
 @pytest.mark.parametrize("language", LANGUAGES)

@@ -11,7 +11,7 @@ from comfy.k_diffusion.sampling import BrownianTreeNoiseSampler
 from pack.samplers.guided import Guidance
 from pack.samplers.noise import MAX_SEED, NOISE_PATH_SAMPLERS, initial_noise, mix, step_seed
 from pack.samplers.prompts import RegionalPromptObject, Variation
-from pack.samplers.providers import KSamplerAdvancedObject
+from pack.samplers.providers import AdvancedSampler
 from pack.samplers.recovery import Pass, Recovery, passes
 from pack.samplers.schedules import make_sigmas
 from testing_pack.models import reference_cond, reference_model, wrapped
@@ -203,7 +203,7 @@ SDE = sorted(NOISE_PATH_SAMPLERS)
 
 
 def provider(sampler, kind="eps", sigma_factor=1.0, cond=FLAT):
-    return KSamplerAdvancedObject(Guidance(reference_model(kind), cond, cond, 1.0), sampler, "simple", sigma_factor)
+    return AdvancedSampler(Guidance(reference_model(kind), cond, cond, 1.0), sampler, "simple", sigma_factor)
 
 
 def stretch(source, start, end, latent, seed=SEED, noise=False):
@@ -297,7 +297,7 @@ def test_ddim_keeps_one_noise_outside_its_mask():
     mask[..., :4] = 1.0
     seen = []
     model = wrapped(reference_model(), lambda x, sigma: seen.append((x[: SHAPE[0]].clone(), float(sigma[0]))))
-    source = KSamplerAdvancedObject(Guidance(model, FLAT, FLAT, 1.0), "ddim", "simple")
+    source = AdvancedSampler(Guidance(model, FLAT, FLAT, 1.0), "ddim", "simple")
     latents = in_steps(source, latent={**LATENT, "noise_mask": mask}, steps=range(1, STEPS))
     noises = [(x - in_model(latent)) / sigma for (x, sigma), latent in zip(seen, latents, strict=False)]
     assert len(noises) == STEPS - 1 and float(noises[0][..., 4:].std()) == pytest.approx(1.0, abs=0.1)

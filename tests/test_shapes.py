@@ -1,4 +1,4 @@
-"""RegionalPromptsFromColorMask, RegionalGrid and RegionalMaskFromBatch: with the host's encoder, then on a server."""
+"""RegionalPromptsFromColorMask, RegionalGrid and RegionalMaskFromBatch, called directly and on a server."""
 
 import logging
 from pathlib import Path
@@ -9,11 +9,9 @@ import numpy as np
 import pytest
 import torch
 from comfy_execution.graph_utils import ExecutionBlocker
-from comfy_server import ComfyServer, ExecutionFailed
-from dev import PACKS
-from host import comfyui
+from comfy_server import ExecutionFailed
 from PIL import Image
-from server_use import Client, Graph, to_tensor
+from server_use import Graph, to_tensor
 from testing_pack import NODE_CLASS_MAPPINGS as TESTING
 from use import box, regional_sampler, relative, step_sampler, use
 
@@ -33,7 +31,7 @@ GUIDANCE = {"model": MODEL, "clip": CLIP, "negative": NEGATIVE, "cfg": 2.0}
 
 
 def painted():
-    """White, with a red square and a larger blue box; twice the latent in x and y (128 x 192 pixels)."""
+    """White with the red and the blue box of BOXES, 128 x 192 pixels."""
     picture = torch.ones(1, 128, 192, 3)
     for color, (top, left, bottom, right) in BOXES.items():
         picture[:, top:bottom, left:right] = torch.tensor(color)
@@ -45,13 +43,13 @@ def mask_of(color):
 
 
 def color_mask(**inputs):
-    """(regional_prompts, masks, preview) of RegionalPromptsFromColorMask."""
+    """The outputs of RegionalPromptsFromColorMask: regional_prompts, masks, preview."""
     defaults = {"image": painted(), "colors": "auto", "prompts": "\nblue waves\nred spots", "tolerance": 24}
     return use(COLOR, **{**defaults, **GUIDANCE, **inputs})["result"]
 
 
 def grid(**inputs):
-    """(regional_prompts, masks, preview) of RegionalGrid."""
+    """The outputs of RegionalGrid: regional_prompts, masks, preview."""
     defaults = {"width": 192, "height": 128, "layout": "1,2;1", "prompts": "red spots\n\nblue waves"}
     return use(GRID, **{**defaults, **GUIDANCE, **inputs})["result"]
 
@@ -287,21 +285,12 @@ def test_mask_from_batch_says_how_many_there_are():
 # On a server
 
 
-@pytest.fixture(scope="module")
-def client(tmp_path_factory):
-    device = [] if torch.cuda.is_available() else ["--cpu"]
-    args, env = [*device, "--disable-api-nodes"], {"OMP_NUM_THREADS": "1"}
-    with ComfyServer(comfyui(), tmp_path_factory.mktemp("comfyui"), PACKS, args=args, env=env) as server:
-        yield Client(server)
-
-
 def grid_graph(**inputs):
     graph = Graph()
     defaults = {"width": 96, "height": 64, "layout": "1,1", "prompts": "red\nblue", "cfg": 8.0}
     return graph, graph.add(GRID, **{**defaults, **inputs})
 
 
-@pytest.mark.server
 def test_the_node_shows_its_preview_without_being_an_output(client):
     graph, node = grid_graph()
     mask = graph.add("RegionalMaskFromBatch", masks=[node[0], 1], number=2)
@@ -315,7 +304,6 @@ def test_the_node_shows_its_preview_without_being_an_output(client):
     assert bool((run.pictures[-1][:, 48:] > 0.9).all()) and bool((run.pictures[-1][:, :48] < 0.1).all())
 
 
-@pytest.mark.server
 def test_what_needs_regions_says_what_is_not_connected(client):
     graph, node = grid_graph()
     loader = graph.add("RegionalTestingLoader", kind="eps")

@@ -86,7 +86,7 @@ export class Background {
             }
         } catch (error) {
             const reason = error instanceof Error ? error.message : String(error);
-            toast("error", say("{file} was not taken: {reason}", { file: file.name, reason }));
+            toast("error", say("{file} could not be used: {reason}", { file: file.name, reason }));
         }
     }
 }

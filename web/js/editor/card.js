@@ -10,7 +10,7 @@ import { bounds, clamp } from "./shapes.js";
 
 /** @type {() => ["weight" | "start" | "end" | "denoise", string, string][]} field, label, title */
 const SHARES = () => [
-    ["weight", say("weight"), say("How much the region counts against what is under it: 1 all, 0 nothing")],
+    ["weight", say("weight"), say("Share of the prediction that the region gets inside its mask: 1 all, 0 nothing")],
     ["start", say("start"), say("Where the region begins: a share of the noise schedule (0 to 1), not of the steps")],
     ["end", say("end"), say("Where the region ends, as a share of the noise schedule; below 1 the base finishes it")],
     ["denoise", say("denoise"), say("For image to image: how much of the picture the region repaints")],

@@ -54,7 +54,7 @@ export class Toolbar {
             this.show();
         });
         this.#add("picture", say("Choose a background picture, or drop one on the canvas"), choosePicture);
-        this.#add("pictureOff", say("Take the background picture away"), () => drawing.change({ background: null }));
+        this.#add("pictureOff", say("Remove the background picture"), () => drawing.change({ background: null }));
 
         this.#brushSize.addEventListener("input", () => void (view.brush = this.#brushSize.valueAsNumber));
         this.#brushSize.addEventListener("pointerup", focusKeys);

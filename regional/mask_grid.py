@@ -1,4 +1,4 @@
-"""MaskGrid: one latent, many places: a tile of mask repeated over a grid of rows x columns."""
+"""MaskGrid: one latent, sampled through a mask tile in each cell of a grid of rows x columns."""
 
 from dataclasses import dataclass
 
@@ -11,8 +11,8 @@ from ..samplers import latents
 from ..samplers.guided import Guidance, sample
 from ..samplers.latents import Latent
 from ..samplers.noise import initial_noise
-from ..samplers.schedules import cut
-from ..samplers.session import Session
+from ..samplers.progress import Progress
+from ..samplers.schedules import cut, make_sigmas
 from .job import check_latent
 
 PIXELS_PER_LATENT = 8
@@ -22,7 +22,7 @@ MODES = [SAMPLE_THEN_FORK, FORK_THEN_SAMPLE]
 
 @dataclass(frozen=True, eq=False)
 class GridRun:
-    """What the host's KSamplerAdvanced takes, and how the results are laid out."""
+    """The inputs of the host's KSamplerAdvanced, and the layout of the grid."""
 
     guidance: Guidance
     sampler_name: str
@@ -42,8 +42,8 @@ class GridRun:
 def run(latent: Latent, image: object, grid: GridRun, owner: str) -> Latent:
     """One latent for each cell of the grid, row by row, as one batch of rows * columns times the latent's batch.
 
-    Sample then Fork: the tile stands in every cell and one run is made; each output equals the input but for its cell.
-    Fork then Sample: one run for each cell, with the tile in that cell alone.
+    Sample then Fork: one run with the tile in every cell; each output equals the input except in its own cell. Fork
+    then Sample: one run for each cell, with the tile in that cell alone.
     """
     latent = latents.without_mask(latents.fit(check_latent(latent, owner), grid.guidance.model))
     samples = latent["samples"]
@@ -53,10 +53,11 @@ def run(latent: Latent, image: object, grid: GridRun, owner: str) -> Latent:
     latent_places = cells(grid.rows, grid.columns, height, width)
     runs = 1 if grid.mode == SAMPLE_THEN_FORK else len(places)
     span = max(min(grid.end, grid.steps) - grid.start, 1)
-    session = Session(span * runs, grid.node_id)
+    progress = Progress(span * runs, grid.node_id)
+    schedule = make_sigmas(grid.guidance.model, grid.scheduler, grid.sampler_name, grid.steps)
 
     if grid.mode == SAMPLE_THEN_FORK:
-        sampled = _sample(latent, tile.repeat(1, grid.rows, grid.columns), grid, session, span)
+        sampled = _sample(latent, tile.repeat(1, grid.rows, grid.columns), grid, schedule, progress, span)
         forks = []
         for where in latent_places:
             fork = samples.to(sampled.device, sampled.dtype).clone()
@@ -67,7 +68,7 @@ def run(latent: Latent, image: object, grid: GridRun, owner: str) -> Latent:
         for where in places:
             mask = torch.zeros((1, height * PIXELS_PER_LATENT, width * PIXELS_PER_LATENT))
             mask[(..., *where)] = tile
-            forks.append(_sample(latent, mask, grid, session, span))
+            forks.append(_sample(latent, mask, grid, schedule, progress, span))
     return {"samples": torch.cat(forks)}
 
 
@@ -96,11 +97,12 @@ def _tile(image: object, samples: torch.Tensor, grid: GridRun, owner: str) -> to
     return tile
 
 
-def _sample(latent: Latent, mask: torch.Tensor, grid: GridRun, session: Session, span: int) -> torch.Tensor:
+def _sample(
+    latent: Latent, mask: torch.Tensor, grid: GridRun, schedule: torch.Tensor, progress: Progress, span: int
+) -> torch.Tensor:
     samples = latent["samples"]
     masked = latents.with_mask(latent, resize(mask, (samples.shape[-2], samples.shape[-1])))
-    schedule = session.sigmas(grid.guidance.model, grid.scheduler, grid.sampler_name, grid.steps, None)
-    with session.steps(span):
+    with progress.steps(span):
         return sample(
             grid.guidance,
             comfy.samplers.sampler_object(grid.sampler_name),
@@ -108,5 +110,5 @@ def _sample(latent: Latent, mask: torch.Tensor, grid: GridRun, session: Session,
             masked,
             initial_noise(masked, grid.seed) if grid.add_noise else None,
             grid.seed,
-            session.callback(grid.guidance.model, span, latents.mask_of(masked)),
+            progress.callback(grid.guidance.model, span, latents.mask_of(masked)),
         ).samples

@@ -1,4 +1,4 @@
-"""What the sampling calls of one node run share: one progress bar, one previewer, and each schedule made once."""
+"""The progress of one node run: one bar, one previewer and the text on the node, shared by all sampling calls."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -9,13 +9,11 @@ import latent_preview
 import torch
 from server import PromptServer
 
-from .schedules import SchedulerFunc, make_sigmas
-
 # (step, denoised, x, total_steps), as the host's samplers call it.
 Callback = Callable[[int, torch.Tensor, torch.Tensor, int], None]
 
 
-class Session:
+class Progress:
     """Made for one run of a node and thrown away with it.
 
     `total_steps` is the number of sampler steps that all calls of the run take together. `node_id` is given explicitly,
@@ -28,19 +26,7 @@ class Session:
         self._done = 0
         self._previewer: Any = None
         self._has_previewer = False
-        self._canvas: torch.Tensor | None = None
-        # The values keep model and function alive, so that an id is not given to another object meanwhile.
-        self._schedules: dict[tuple[Any, ...], tuple[torch.Tensor, Any, Any]] = {}
-
-    def sigmas(
-        self, model: Any, scheduler: str, sampler_name: str, steps: int, scheduler_func: SchedulerFunc | None
-    ) -> torch.Tensor:
-        """`make_sigmas` of the same arguments, made once. Do not change the result."""
-        key = (id(model), scheduler, sampler_name, steps, id(scheduler_func))
-        if key not in self._schedules:
-            sigmas = make_sigmas(model, scheduler, sampler_name, steps, scheduler_func)
-            self._schedules[key] = (sigmas, model, scheduler_func)
-        return self._schedules[key][0]
+        self._previewed: torch.Tensor | None = None
 
     def say(self, text: str) -> None:
         """Show on the node what is being done."""
@@ -49,7 +35,7 @@ class Session:
 
     @contextmanager
     def steps(self, count: int) -> Iterator[None]:
-        """One call of the run: it takes `count` steps of the bar, whether it reports them itself or not."""
+        """One sampling call. It takes `count` steps of the bar, whether the sampler reports them or not."""
         yield
         self.skip(count)
 
@@ -59,10 +45,10 @@ class Session:
         self._bar.update_absolute(self._done)
 
     def callback(self, model: Any, count: int, mask: torch.Tensor | None = None) -> Callback:
-        """A sampler callback that moves the bar within the next `count` steps and previews the whole canvas.
+        """A sampler callback that moves the bar within the next `count` steps and previews the whole latent.
 
-        `mask` (B, 1, h, w) at latent size says which part of the denoised is this call's own; the rest of the preview
-        stays what the calls before it showed.
+        `mask` (B, 1, h, w) at latent size says which part of the denoised this call samples; outside of it the preview
+        keeps what earlier calls showed.
         """
         if not self._has_previewer:
             self._previewer = latent_preview.get_previewer(model.load_device, model.model.latent_format)
@@ -76,8 +62,8 @@ class Session:
     def _preview(self, denoised: torch.Tensor, mask: torch.Tensor | None) -> Any:
         if self._previewer is None:
             return None
-        if mask is not None and self._canvas is not None:
+        if mask is not None and self._previewed is not None:
             mask = mask.to(denoised.device)
-            denoised = mask * denoised + (1.0 - mask) * self._canvas
-        self._canvas = denoised
+            denoised = mask * denoised + (1.0 - mask) * self._previewed
+        self._previewed = denoised
         return self._previewer.decode_latent_to_preview_image("JPEG", denoised)
