@@ -64,7 +64,7 @@ def exporter(name):
 
 @pytest.fixture(scope="module")
 def editor():
-    """Version and limits of the editor, and what it reads in a drawing whose regions give a shape only or all fields."""
+    """Version and limits of the editor, and what it reads in regions that give a shape only, or all fields."""
     saved = text_of(*({"shape": shape} for shape in SHAPES), {**FIELDS, "shape": SHAPES[0]}, background=BACKGROUND)
     urls = [exporter(name)[0].as_uri() for name in ("Drawing", "parse")]
     command = node_program("node", "--input-type=module", "--eval", REPORT, *urls, saved)
