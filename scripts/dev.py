@@ -3,7 +3,7 @@
 
     python scripts/dev.py demo      make a picture with the pack on a real ComfyUI server
     python scripts/dev.py test      run the tests; --fast: without server and browser (further arguments go to pytest)
-    python scripts/dev.py lint      ruff and mypy, eslint and tsc
+    python scripts/dev.py lint      ruff and mypy, eslint and tsc, the checkers of node packs
     python scripts/dev.py serve     ComfyUI with the pack, to work in (further arguments go to ComfyUI)
     python scripts/dev.py bench     count and time what the engines cost
     python scripts/dev.py setup     the set-up that the others do first when it is needed
@@ -40,6 +40,8 @@ VENV = ROOT / ".venv"
 HOST = ROOT / ".host"
 LOCK = ROOT / "requirements-dev.txt"
 NODE_LOCK = ROOT / "package-lock.json"
+LINT_LOCK = ROOT / "requirements-lint.txt"
+LINT_VENV = HOST / "lint-venv"
 TESTS = ROOT / "tests"
 WORKFLOW = ROOT / "example_workflows" / "regional_sampler.json"
 
@@ -274,6 +276,27 @@ def setup_node() -> None:
     write_stamp(read_stamp() | {"node": lock})
 
 
+def setup_lint() -> Path:
+    """Brings `.host/lint-venv`, the checkers of node packs, up to date. Returns the folder of its programs."""
+    programs = LINT_VENV / ("Scripts" if os.name == "nt" else "bin")
+    made = {
+        "lock": hashlib.sha256(LINT_LOCK.read_text("utf-8").encode()).hexdigest(),
+        "folder": str(LINT_VENV.resolve()),
+        "python": venv_version(),
+    }
+    if read_stamp().get("lint") == made and programs.is_dir():
+        return programs
+    with step("installing the checkers of node packs (60 MB)"):
+        make = [str(venv_python()), "-m", "venv", "--clear", str(LINT_VENV)]
+        install = [str(programs / "python"), "-m", "pip", "--disable-pip-version-check", "--no-input", "install"]
+        for command in (make, [*install, "--no-deps", "-r", str(LINT_LOCK)]):
+            done = subprocess.run(command, capture_output=True, text=True)
+            if done.returncode:
+                raise DevError(f"{' '.join(command)} failed:\n{done.stdout[-3000:]}{done.stderr[-3000:]}")
+    write_stamp(read_stamp() | {"lint": made})
+    return programs
+
+
 def setup_browser() -> str:
     """Returns where the browser of the browser tests is; installs one if there is none."""
     if not find_browser():
@@ -322,12 +345,15 @@ def test_command(args: argparse.Namespace) -> int:
 def lint_command(args: argparse.Namespace) -> int:
     setup()
     setup_node()
+    programs = setup_lint()
     python = str(venv_python())
     failed = []
+    # comfy-cli keeps its settings in the home folder and would report its use.
+    env = {**os.environ, "HOME": str(LINT_VENV), "USERPROFILE": str(LINT_VENV), "DO_NOT_TRACK": "1"}
 
-    def check(name: str, *command: str, cwd: Path = ROOT) -> None:
+    def check(name: str, *command: str, cwd: Path = ROOT, env: dict[str, str] | None = None) -> None:
         print(f"{name}:", flush=True)
-        if subprocess.call(command, cwd=cwd):
+        if subprocess.call(command, cwd=cwd, env=env, stdin=subprocess.DEVNULL):
             failed.append(name)
 
     check("ruff check", python, "-P", "-m", "ruff", "check")
@@ -340,6 +366,8 @@ def lint_command(args: argparse.Namespace) -> int:
         check("mypy", python, "-P", "-m", "mypy", *options, *packages, cwd=Path(name))
     check("eslint", *node_program("node", "node_modules/eslint/bin/eslint.js", "--max-warnings", "0"))
     check("tsc", *node_program("node", "node_modules/typescript/bin/tsc"))
+    check("comfy-test lint", str(programs / "comfy-test"), "lint", ".", env=env)
+    check("comfy node validate", str(programs / "comfy"), "--skip-prompt", "node", "validate", env=env)
     if ruff_versions() != 1:
         print("ruff has one version in requirements-dev.txt and another in .pre-commit-config.yaml")
         failed.append("ruff version")
@@ -409,7 +437,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     sub = command("test", test_command, "run the tests; all other arguments go to pytest", passes_on=True)
     sub.add_argument("--fast", action="store_true", help="only those without server and browser, in 2 minutes")
     add_host(sub)
-    command("lint", lint_command, "run ruff and mypy, and eslint and tsc on web/js")
+    command("lint", lint_command, "run ruff and mypy, eslint and tsc on web/js, comfy-test and comfy-cli")
     command("bench", bench_command, "print model calls, rows and seconds as tables", passes_on=True)
     sub = command("demo", demo_command, "sample a picture on a real ComfyUI server")
     sub.add_argument("--workflow", type=Path, default=WORKFLOW, metavar="PATH", help="a saved UI workflow")

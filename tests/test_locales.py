@@ -109,7 +109,7 @@ def test_what_is_chosen_by_name_is_named(info, defs, language):
             continue
         wanted = set(KEPT.findall(text)) | {f"{value}:" for value in values(info, path) if f"{value}:" in text}
         wanted |= {table.get(name, name) for name in INPUT_ID.findall(text)}
-        plain = mine[path].replace(" :", ":").replace("：", ":").replace("\N{NO-BREAK SPACE}:", ":").lower()
+        plain = mine[path].replace(" :", ":").replace("\uff1a", ":").replace("\N{NO-BREAK SPACE}:", ":").lower()
         lost += [(path, word) for word in wanted if word.lower() not in plain]
     assert lost == []
 
@@ -169,10 +169,10 @@ def test_served(browser_server):
 
 def test_what_is_missing_left_over_or_renamed_is_found():
     defs = {"Node": {"display_name": "Node", "inputs": {"a_b2": {"name": "a_b2", "tooltip": "Uses a_b, a_b+a_b."}}}}
-    table = {"Node": "Knoten", "a_b": "A B", "Uses a_b, a_b+a_b.": "用a_b, a_b+a_b."}
+    table = {"Node": "Knoten", "a_b": "A B", "Uses a_b, a_b+a_b.": "\u7528a_b, a_b+a_b."}
     assert problems(defs, table) == []
     assert translated(defs, table) == {
-        "Node": {"display_name": "Knoten", "inputs": {"a_b2": {"name": "A B 2", "tooltip": "用A B, A B+a_b."}}}
+        "Node": {"display_name": "Knoten", "inputs": {"a_b2": {"name": "A B 2", "tooltip": "\u7528A B, A B+a_b."}}}
     }
     defs["Node"]["inputs"] = {"c": {"name": "c", "tooltip": "New."}}
     assert problems(defs, table) == ["missing: c", "missing: New.", "left over: a_b", "left over: Uses a_b, a_b+a_b."]

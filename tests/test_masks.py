@@ -138,7 +138,7 @@ def test_as_mask_drops_the_gradient():
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_as_mask_comes_to_the_cpu():
     value = random_mask(4, 6)
-    assert torch.equal(as_mask(value.cuda(), "region 1"), value[None])
+    assert torch.equal(as_mask(value.to(device="cuda"), "region 1"), value[None])
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.float32, torch.float64], ids=str)

@@ -14,10 +14,12 @@ from pack.nodes.editor import WIDGET
 JS = ROOT / "web" / "js"
 NAMED_COLORS = 12  # of the palette; further ones are computed, in each language its own way
 
-# Prints what drawing.js reads and writes. Its two arguments are the file's URL and a drawing.
+# Prints what the editor reads and writes. Its arguments are the URLs of the files with Drawing and with parse, and a
+# drawing.
 REPORT = """
-const [url, saved] = process.argv.slice(-2);
-const { Drawing, MAX_REGIONS, VERSION, parse, stringify } = await import(url);
+const [drawingUrl, jsonUrl, saved] = process.argv.slice(-3);
+const { Drawing } = await import(drawingUrl);
+const { MAX_REGIONS, VERSION, parse, stringify } = await import(jsonUrl);
 const box = { type: "rect", x: 0, y: 0, w: 1, h: 1 };
 const drawing = new Drawing();
 let refused = 0;
@@ -62,10 +64,10 @@ def exporter(name):
 
 @pytest.fixture(scope="module")
 def editor():
-    """What drawing.js says of itself, and of a drawing whose regions give a shape only, then all fields."""
+    """Version and limits of the editor, and what it reads in regions that give a shape only, or all fields."""
     saved = text_of(*({"shape": shape} for shape in SHAPES), {**FIELDS, "shape": SHAPES[0]}, background=BACKGROUND)
-    path, _ = exporter("Drawing")
-    command = node_program("node", "--input-type=module", "--eval", REPORT, path.as_uri(), saved)
+    urls = [exporter(name)[0].as_uri() for name in ("Drawing", "parse")]
+    command = node_program("node", "--input-type=module", "--eval", REPORT, *urls, saved)
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr[-4000:]
     return json.loads(done.stdout)

@@ -87,8 +87,8 @@ def test_masks_of_any_rank_and_kind_mean_the_same():
 def test_masks_and_latents_on_the_gpu():
     mask = box(24, 40, 4, 6, 20, 30)
     cpu = regional_sampler(latent(), pixels(A), regions((mask, pixels(B))))["samples"]
-    on_gpu = {"samples": latent()["samples"].cuda()}
-    gpu = regional_sampler(on_gpu, pixels(A), regions((mask.cuda(), pixels(B))))["samples"]
+    on_gpu = {"samples": latent()["samples"].to(device="cuda")}
+    gpu = regional_sampler(on_gpu, pixels(A), regions((mask.to(device="cuda"), pixels(B))))["samples"]
     assert relative(gpu.cpu(), cpu.cpu()) < 1e-4
 
 

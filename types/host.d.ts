@@ -1,6 +1,6 @@
-// What the frontend's types leave out.
+// What the frontend's types leave out, as far as web/js uses it.
 
-// Imported from the host's own address, which is no file here.
+// The host serves this module; it is no file of the pack.
 declare module "*/scripts/app.js" {
     import type { ComfyApp } from "@comfyorg/comfyui-frontend-types";
     export const app: ComfyApp;
@@ -17,7 +17,7 @@ type GraphNode = LGraphNode & {
 };
 type Slot = GraphNode["inputs"][number];
 
-/** What a widget is told when a run is queued. */
+/** The argument of a widget's callbacks around the queueing of a run. */
 type Queued = { isPartialExecution?: boolean };
 type Widget = NonNullable<GraphNode["widgets"]>[number] & {
     beforeQueued?: (run?: Queued) => void;

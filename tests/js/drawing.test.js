@@ -1,6 +1,8 @@
 import assert from "node:assert/strict";
 import { beforeEach, test } from "node:test";
-import { Drawing, MAX_REGIONS, choose, parse, stringify } from "../../web/js/editor/drawing.js";
+import { choose } from "../../web/js/editor/choices.js";
+import { Drawing } from "../../web/js/editor/drawing.js";
+import { MAX_REGIONS, parse, stringify } from "../../web/js/editor/drawing_json.js";
 
 const rect = { type: "rect", x: 0.25, y: 0.25, w: 0.5, h: 0.25 };
 const names = () => drawing.regions.map(({ name }) => name);
@@ -42,7 +44,7 @@ test("what cannot be shown is kept, and nothing is drawn over it", () => {
     for (const json of ["{", "[]", '{"version": 2, "regions": []}', '{"version": 1}', '{"version": 1, "regions": [{}]}', broken]) {
         drawing.json = json;
         assert.equal(drawing.json, json);
-        assert.ok(drawing.unread.reason);
+        assert.ok(drawing.unreadable.reason);
         drawing.add(rect);
         drawing.begin();
         drawing.drag([]);
@@ -50,7 +52,7 @@ test("what cannot be shown is kept, and nothing is drawn over it", () => {
         assert.equal(drawing.json, json);
     }
     drawing.json = "";
-    assert.equal(drawing.unread.reason, "");
+    assert.equal(drawing.unreadable.reason, "");
     drawing.add(rect);
     assert.equal(drawing.regions.length, 1);
 });
@@ -63,7 +65,7 @@ test("each step is undone and done again", () => {
         () => drawing.set(drawing.selected, { prompt: "sun" }),
         () => drawing.mirror(drawing.selected, "y"),
         () => drawing.duplicate(drawing.selected),
-        () => drawing.shift(drawing.selected, -2),
+        () => drawing.reorder(drawing.selected, -2),
         () => drawing.remove(drawing.selected),
         () => drawing.clear(),
         () => drawing.change({ background: { filename: "a", subfolder: "", type: "input" } }),
@@ -95,7 +97,7 @@ test("words and arrow keys one after the other are one step", () => {
     const { selected } = drawing;
     for (const prompt of ["s", "su", "sun"]) drawing.set(selected, { prompt }, "prompt");
     for (let k = 0; k < 5; k++) drawing.move(selected, 0.01, 0);
-    drawing.pause();
+    drawing.endMerging();
     drawing.move(selected, 0.01, 0);
     const lefts = [0.31, 0.3, 0.25].map((x) => {
         assert.ok(Math.abs(drawing.regions[0].shape.x - x) < 1e-9);
@@ -149,10 +151,10 @@ test("order, names, colours and the selection", () => {
     assert.equal(new Set(drawing.regions.map(({ color }) => color)).size, 3);
     const [first, second, third] = drawing.regions;
     assert.equal(drawing.region, third);
-    drawing.shift(third.id, 1); // no further down
-    drawing.shift(third.id, -1);
+    drawing.reorder(third.id, 1); // no further down
+    drawing.reorder(third.id, -1);
     assert.deepEqual(names(), ["Region 1", "Region 3", "Region 2"]);
-    assert.deepEqual(drawing.ordered(first.id, 2).map(({ name }) => name), ["Region 3", "Region 2", "Region 1"]);
+    assert.deepEqual(drawing.reordered(first.id, 2).map(({ name }) => name), ["Region 3", "Region 2", "Region 1"]);
     drawing.select(first.id);
     drawing.remove(first.id);
     assert.equal(drawing.region.name, "Region 3"); // what has taken its place

@@ -1,17 +1,17 @@
-// Numbered inputs of which a node shows as many as it has links, and a free one.
+// Numbered inputs: a node shows those with links and one free input after them.
 import { chain, pauseHistory } from "./host.js";
 
 /** @param {Slot} slot */
 const isLinked = (slot) => slot.link != null || !!slot._floatingLinks?.size;
 
 /**
- * From now on `node` shows its links to the inputs `prefix`1, 2, ... without gaps, and one free input behind them, up
- * to the number that the server declares. Further links, of a workflow from elsewhere, are kept.
+ * Keeps the linked inputs `prefix`1, 2, ... of a node without gaps, with one free input after them, up to the number
+ * that the server declares. A loaded workflow with more links keeps them.
  *
- * Nothing is removed at once: what puts a link elsewhere disconnects first, and who connects by name or index (an API
- * prompt, a paste, the unpacking of a subgraph) counts on the inputs that the node was made with.
+ * Inputs are removed in a microtask, not at once: moving a link disconnects it first, and code that connects by name or
+ * index (API prompts, pasting, unpacking a subgraph) expects the inputs that the node was made with.
  *
- * @param {GraphNode} node just made, with all declared inputs
+ * @param {GraphNode} node a new one with all declared inputs
  * @param {string} prefix
  */
 export function growInputs(node, prefix) {
@@ -65,9 +65,9 @@ export function growInputs(node, prefix) {
     }
 
     chain(node, "onConnectionsChange", fitSoon);
-    // A saved size is one with the saved inputs, and the node has all declared ones for now.
+    // The saved size belongs to the saved inputs; at this moment the node has all declared ones.
     chain(node, "onConfigure", () => (hasSavedSize = true));
-    // The nodes of a workflow are measured before the microtask.
+    // The host measures the nodes of a loaded workflow before the microtask runs.
     chain(node, "onAfterGraphConfigured", fit);
     fitSoon();
 }
