@@ -10,7 +10,8 @@ import nodes as host
 
 from ..masks.weights import MIX
 from ..regional import engines, mask_grid, two_samplers
-from ..regional.job import Job, LockstepOptions, StepPlan, StepwiseOptions, regional_scene, two_sampler_scene
+from ..regional.compute import Compute
+from ..regional.job import Job, LockstepOptions, Scene, StepPlan, StepwiseOptions, regional_scene, two_sampler_scene
 from ..samplers.noise import MAX_SEED
 from ..samplers.providers import schedule_steps
 from ..samplers.recovery import FULL_RECOVERY, Recovery
@@ -127,15 +128,10 @@ class RegionalSampler:
             add_noise=True,
             renoise=seed_2nd_mode != "ignore",
         )
-        job = Job(
-            owner,
-            regional_scene(samples, base_sampler, regional_prompts, overlap_factor, owner),
-            plan,
-            StepwiseOptions(Recovery(additional_mode, additional_sampler, additional_sigma_ratio), restore_latent),
-            LockstepOptions(blend, inputs.compute(region_compute, crop_context, owner)),
-            unique_id,
-        )
-        return (engines.run(engine, job),)
+        scene = regional_scene(samples, base_sampler, regional_prompts, overlap_factor, owner)
+        recovery = Recovery(additional_mode, additional_sampler, additional_sigma_ratio)
+        compute = inputs.compute(region_compute, crop_context, owner)
+        return _sample_regions(engine, owner, scene, plan, recovery, restore_latent, compute, blend, unique_id)
 
 
 class RegionalSamplerAdvanced:
@@ -246,15 +242,26 @@ class RegionalSamplerAdvanced:
             add_noise=add_noise,
             leave_noise=return_with_leftover_noise,
         )
-        job = Job(
-            owner,
-            regional_scene(latent_image, base_sampler, regional_prompts, overlap_factor, owner),
-            plan,
-            StepwiseOptions(Recovery(additional_mode, additional_sampler, additional_sigma_ratio), restore_latent),
-            LockstepOptions(blend, inputs.compute(region_compute, crop_context, owner)),
-            unique_id,
-        )
-        return (engines.run(engine, job),)
+        scene = regional_scene(latent_image, base_sampler, regional_prompts, overlap_factor, owner)
+        recovery = Recovery(additional_mode, additional_sampler, additional_sigma_ratio)
+        compute = inputs.compute(region_compute, crop_context, owner)
+        return _sample_regions(engine, owner, scene, plan, recovery, restore_latent, compute, blend, unique_id)
+
+
+def _sample_regions(
+    engine: str,
+    owner: str,
+    scene: Scene,
+    plan: StepPlan,
+    recovery: Recovery,
+    restore_latent: bool,
+    compute: Compute,
+    blend: str,
+    node_id: str | None,
+) -> tuple[dict[str, Any]]:
+    """Run the engine, as RegionalSampler and RegionalSamplerAdvanced do it alike."""
+    stepwise = StepwiseOptions(recovery, paste=restore_latent)
+    return (engines.run(engine, Job(owner, scene, plan, stepwise, LockstepOptions(blend, compute), node_id)),)
 
 
 class TwoAdvancedSamplersForMask:
