@@ -351,11 +351,11 @@ def test_loras_of_boxes_of_several_sizes(layers, monkeypatch):
     latent = empty(16, 24)
     plain(base, latent, steps=1)
     with Patching() as patching:
-        got = run(latent, base, prompts, steps=3)
+        got = run(latent, base, prompts, steps=2)
     assert patching.count == 0
-    want = as_switched(monkeypatch, lambda: run(latent, base, prompts, steps=3))
+    want = as_switched(monkeypatch, lambda: run(latent, base, prompts, steps=2))
     assert relative(got, want) < 1e-4
-    without = run(latent, base, regions(*((mask, unet(n, model)) for n, mask in enumerate(masks, 2))), steps=3)
+    without = run(latent, base, regions(*((mask, unet(n, model)) for n, mask in enumerate(masks, 2))), steps=2)
     assert relative(without, want) > 1e-3
 
 

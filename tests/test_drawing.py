@@ -15,15 +15,18 @@ def naive(outline, height, width):
     """The fraction of each pixel's sample points that the outline winds around."""
     corners = [(x * width, y * height) for x, y in outline]
     edges = list(zip(corners, corners[1:] + corners[:1], strict=True))
-    out = torch.zeros(height, width)
+    inside = [[0] * width for _ in range(height)]
     for i in range(height * SUB):
+        y = (i + 0.5) / SUB
+        crossed = [
+            (x0 + (y - y0) / (y1 - y0) * (x1 - x0), 1 if y1 > y0 else -1)
+            for (x0, y0), (x1, y1) in edges
+            if (y0 <= y) != (y1 <= y)
+        ]
         for j in range(width * SUB):
-            x, y, turns = (j + 0.5) / SUB, (i + 0.5) / SUB, 0
-            for (x0, y0), (x1, y1) in edges:
-                if (y0 <= y) != (y1 <= y) and x > x0 + (y - y0) / (y1 - y0) * (x1 - x0):
-                    turns += 1 if y1 > y0 else -1
-            out[i // SUB, j // SUB] += (turns != 0) / SUB**2
-    return out
+            turns = sum(turn for x, turn in crossed if x < (j + 0.5) / SUB)
+            inside[i // SUB][j // SUB] += turns != 0
+    return torch.tensor(inside, dtype=torch.float32) / SUB**2
 
 
 def drawn(*regions, **more):

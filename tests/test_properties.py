@@ -9,6 +9,7 @@ import pytest
 import torch
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
+from pack.samplers.schedules import make_sigmas
 from testing_pack.models import pixel_cond, texture_model
 from use import plain, regional_sampler, regional_sampler_advanced, regions, relative, step_sampler
 
@@ -136,13 +137,14 @@ def tensors(value):
 
 def host_fails(sampler, latent, inputs):
     """Whether plain sampling with the host's own KSampler raises or gives NaN here."""
-    model, cfg, name, _, positive, negative, factor = sampler.params
+    model, cfg, name, scheduler, positive, negative, factor = sampler.params
+    # Outside of the `try`: an error of this pack's must not count as the host's.
+    sigmas = make_sigmas(model, scheduler, name, inputs["steps"]) * factor
+    noise = comfy.sample.prepare_noise(latent["samples"], 1)
+    guider = comfy.samplers.CFGGuider(model)
+    guider.set_conds(positive, negative)
+    guider.set_cfg(cfg)
     try:
-        sigmas = sampler.schedule(sampler_session(), inputs["steps"]) * factor
-        noise = comfy.sample.prepare_noise(latent["samples"], 1)
-        guider = comfy.samplers.CFGGuider(model)
-        guider.set_conds(positive, negative)
-        guider.set_cfg(cfg)
         out = guider.sample(noise, latent["samples"], comfy.samplers.sampler_object(name), sigmas, disable_pbar=True)
     except Exception:
         return True
@@ -151,12 +153,6 @@ def host_fails(sampler, latent, inputs):
 
 def own_threads():
     return [thread for thread in threading.enumerate() if thread.name != "tqdm_monitor"]  # the host's, of its bar
-
-
-def sampler_session():
-    import pack.samplers.providers
-
-    return pack.samplers.providers.Session(1)
 
 
 @pytest.mark.slow
