@@ -514,8 +514,10 @@ def test_two_prompts_in_a_row(client):
     server = client.server
     scenes = [regional_sampler(next(SEEDS), slow=0.1), regional_sampler(next(SEEDS))]
     first, second = (server.post("/prompt", {"prompt": scene.prompt})["prompt_id"] for scene in scenes)
-    assert [item[1] for item in server.get("/queue")["queue_pending"]] == [second]  # the first is still running
     deadline = time.monotonic() + 240
+    while [item[1] for item in server.get("/queue")["queue_running"]] != [first]:
+        assert time.monotonic() < deadline, server.log_tail()
+    assert [item[1] for item in server.get("/queue")["queue_pending"]] == [second]
     while not (entry := server.get(f"/history/{second}")):
         assert time.monotonic() < deadline, server.log_tail()
         time.sleep(0.2)

@@ -1,6 +1,5 @@
 """Saved workflows become API prompts; the example workflows, edited in ComfyUI, are well-formed and fit their nodes."""
 
-import asyncio
 import copy
 import itertools
 import json
@@ -9,6 +8,7 @@ from pathlib import Path
 import nodes as host_nodes
 import pytest
 from comfy_extras import nodes_custom_sampler, nodes_mask, nodes_primitive
+from host import run_coroutine
 from workflow import VIRTUAL, WIDGET_TYPES, to_prompt, use_demo_model
 
 EXAMPLES = sorted((Path(__file__).parent.parent / "example_workflows").glob("*.json"))
@@ -167,7 +167,7 @@ def classes(pack):
     """The node classes of this pack and of ComfyUI, by id."""
     found = dict(host_nodes.NODE_CLASS_MAPPINGS)
     for module in (nodes_custom_sampler, nodes_mask, nodes_primitive):
-        found |= {cls.GET_SCHEMA().node_id: cls for cls in asyncio.run(_node_list(module))}
+        found |= {cls.GET_SCHEMA().node_id: cls for cls in run_coroutine(_node_list(module))}
     return found | pack.NODE_CLASS_MAPPINGS
 
 
