@@ -405,6 +405,7 @@ def test_what_is_outside_of_the_box_is_not_seen():
 # Nearer to full with more context
 
 
+@pytest.mark.slow
 def test_the_deviation_of_a_unet_falls_with_the_context():
     model = random_unet()
     latent, base = empty(32, 32), unet(1, model, cfg=2.0)
@@ -694,6 +695,7 @@ def test_inputs_are_not_changed_and_a_second_run_is_the_same(kind):
     assert torch.equal(before[0], positive[0][0]) and before[1] == positive[0][1] and options == model.model_options
 
 
+@pytest.mark.slow
 def test_null_split_in_crop_is_near_plain_sampling():
     """One prompt everywhere: the nearer, the further the regions see."""
     model = random_unet()

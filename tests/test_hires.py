@@ -161,6 +161,7 @@ def test_sizes_that_are_no_multiples(engine):
         assert float(second[..., rows, columns].mean()) == pytest.approx(STATS[name][0], abs=0.03)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("engine", ["lockstep", "stepwise"])
 def test_a_network_in_two_passes(engine):
     """On a network in which every pixel sees all: one prompt everywhere is plain sampling, at both sizes."""

@@ -214,6 +214,7 @@ def places(pairs):
         yield (count[0] == 1) & (mask[0] == 1), sampler
 
 
+@pytest.mark.slow
 @examples(60)
 @given(scene=scenes([name for name in comfy.samplers.KSampler.SAMPLERS if name != "dpm_adaptive"]))
 def test_lockstep_gives_each_its_own_plain_run(scene):
@@ -229,6 +230,7 @@ def test_lockstep_gives_each_its_own_plain_run(scene):
             assert relative(out[..., where], want[..., where]) < 1e-5
 
 
+@pytest.mark.slow
 @examples(40)
 @given(scene=scenes(EXACT_STEPWISE), base_only=st.integers(1, 3))
 def test_stepwise_gives_each_its_own_run_after_the_bases(scene, base_only):
