@@ -2,6 +2,7 @@
 import { app } from "../../../scripts/app.js";
 import { WIDGET, drawingWidget, fitTexts } from "./editor/editor.js";
 import { growInputs } from "./growing_inputs.js";
+import { otherOwners, tellOwners } from "./neighbours.js";
 import { moveSecondSeed } from "./second_seed.js";
 import { giveTextRoom } from "./text_room.js";
 import { learn, say } from "./words.js";
@@ -30,15 +31,25 @@ const learnWords = async () => {
 };
 const inLanguage = { init: learnWords, refreshComboInNodes: learnWords };
 
+const isOurs = (/** @type {string | undefined} */ module) =>
+    extension.folders.some((folder) => module === `custom_nodes.${folder}`);
+
+/** @type {Record<string, { python_module?: string }>} */
+let known = {};
+
 const extension = {
     name: NAME,
     folders: [FOLDER],
     ...inLanguage,
     getCustomWidgets: () => ({ [WIDGET]: drawingWidget }),
+    addCustomNodeDefs(/** @type {typeof known} */ defs) {
+        known = defs;
+    },
+    // Now all copies of this pack have given their folders.
+    setup: () => tellOwners(otherOwners(known, isOurs)),
     nodeCreated(/** @type {GraphNode} */ node) {
         // Another pack may have the same class id; it has its own idea of what its nodes do.
-        const from = node.constructor.nodeData?.python_module;
-        if (extension.folders.some((folder) => from === `custom_nodes.${folder}`)) CREATED[node.comfyClass ?? ""]?.(node);
+        if (isOurs(node.constructor.nodeData?.python_module)) CREATED[node.comfyClass ?? ""]?.(node);
     },
 };
 
