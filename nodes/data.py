@@ -81,12 +81,24 @@ class ToBasicPipe:
 
     @classmethod
     def INPUT_TYPES(cls) -> dict[str, Any]:
+        # In the order of the tuple, which is Impact Pack's: the frontend turns its group nodes into subgraphs by slot
+        # number. ComfyUI puts required inputs first, so that positive and negative cannot be required.
         return {
-            "required": {name: _part(name) for name in ("model", "positive", "negative")},
-            "optional": {name: _part(name) for name in ("clip", "vae")},
+            "required": {"model": _part("model")},
+            "optional": {name: _part(name) for name in _FIELDS[1:]},
         }
 
-    def pack(self, model: Any, positive: Any, negative: Any, clip: Any = None, vae: Any = None) -> tuple[Pipe]:
+    def pack(
+        self, model: Any, clip: Any = None, vae: Any = None, positive: Any = None, negative: Any = None
+    ) -> tuple[Pipe]:
+        owner = type(self).__name__
+        if positive is None:
+            raise ValueError(f"{owner}: positive is not connected; connect a CLIPTextEncode.")
+        if negative is None:
+            raise ValueError(
+                f"{owner}: negative is not connected; connect a CLIPTextEncode or, for models without a negative, an "
+                "ImpactNegativeConditioningPlaceholder."
+            )
         return ((model, clip, vae, positive, negative),)
 
 

@@ -249,8 +249,9 @@ DECLARED = {
         "returns": ["REGIONAL_PROMPTS"],
     },
     "ToBasicPipe": {
-        "required": {name: PIPE[name] for name in ("model", "positive", "negative")},
-        "optional": {name: PIPE[name] for name in ("clip", "vae")},
+        "required": sockets(model="MODEL"),
+        # Old group nodes become subgraphs by slot number, so the order is Impact Pack's.
+        "optional": {name: PIPE[name] for name in ("clip", "vae", "positive", "negative")},
         "returns": ["BASIC_PIPE"],
     },
     "FromBasicPipe": {
@@ -390,6 +391,14 @@ def test_to_basic_pipe(pack):
     without = make(pack, "ToBasicPipe", model="m", positive=["p"], negative=["n"])
     assert without == (("m", None, None, ["p"], ["n"]),)
     assert make(pack, "ToBasicPipe", **PARTS) == (tuple(PARTS.values()),)
+    assert make(pack, "ToBasicPipe", *PARTS.values()) == (tuple(PARTS.values()),)
+
+
+@pytest.mark.parametrize("missing", ["positive", "negative"])
+def test_to_basic_pipe_needs_both_prompts(pack, missing):
+    given = {name: value for name, value in PARTS.items() if name != missing}
+    with pytest.raises(ValueError, match=f"^ToBasicPipe: {missing} is not connected; connect a CLIPTextEncode"):
+        make(pack, "ToBasicPipe", **given)
 
 
 def test_from_basic_pipe(pack):

@@ -291,6 +291,9 @@ def _check_declaration(entry, cls):
     declared = {name: spec for group in ("required", "optional") for name, spec in _inputs(cls, group).items()}
     saved = {slot["name"]: slot for slot in entry["inputs"]}
     assert saved.keys() <= declared.keys()
+    # The frontend turns group nodes into subgraphs by slot number.
+    sockets = [slot["name"] for slot in entry["inputs"] if "widget" not in slot]
+    assert sockets == [name for name in declared if name in sockets], entry["title"]
     for name, slot in saved.items():
         kind = "COMBO" if isinstance(declared[name][0], list) else declared[name][0]
         assert slot["type"] == kind, f"{entry['type']}.{name}"
