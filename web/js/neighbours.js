@@ -5,7 +5,7 @@ import { say } from "./words.js";
 const TOLD = "regional-sampling.neighbours"; // in the session's storage: what the last notice said
 
 // Those of Impact Pack, and MaskGrid's of the bmad nodes. All our other ids are ours alone.
-const SHARED = [
+export const SHARED = [
     "RegionalSampler",
     "RegionalSamplerAdvanced",
     "TwoSamplersForMask",
