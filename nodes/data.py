@@ -330,7 +330,7 @@ class CombineRegionalPrompts(inputs.SharedNode):
         given = {name: prompts for name, prompts in regional_prompts.items() if prompts is not None}
         if not given:
             raise ValueError(
-                f"{type(self).__name__}: no region is connected, or all are muted or bypassed; connect a RegionalPrompt."
+                f"{type(self).__name__}: no region is connected, or all are muted or bypassed; connect an active one."
             )
         combined: list[Any] = []
         for name in sorted(given, key=_number):

@@ -17,9 +17,12 @@ def _sampler_name() -> inputs.Declaration:
 
 
 def _scheduler() -> inputs.Declaration:
-    return scheduler_names(), {
-        "tooltip": "How sigma falls over the steps. AYS and GITS are tuned for SD1, SDXL and SVD; the others fit any "
-        "model."
+    # COMBO and not the list itself: ComfyUI then accepts the link of a node whose output is another list of names,
+    # such as ImpactSchedulerAdapter's.
+    return "COMBO", {
+        "options": scheduler_names(),
+        "tooltip": "How sigma falls over the steps. AYS and GITS are tuned for SD1, SDXL and SVD, LTXV and OSS for the "
+        "model in their name; the others fit any model.",
     }
 
 

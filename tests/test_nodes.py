@@ -11,6 +11,7 @@ import comfy.supported_models
 import nodes as host_nodes
 import pytest
 import torch
+from comfy_execution.validation import validate_node_input
 from comfy_extras.nodes_custom_sampler import BasicGuider, CFGGuider, Noise_RandomNoise, SamplerCustomAdvanced
 from comfy_extras.nodes_flux import FluxGuidance
 from comfy_extras.nodes_gits import GITSScheduler
@@ -39,7 +40,10 @@ MODE = (["DISABLE", "ratio additional", "ratio between"], {"default": "ratio bet
 ENGINE = (["stepwise", "lockstep"], {"default": "stepwise"})
 RECOVERY = (["AUTO", "euler", "heun", "heunpp2", "dpm_2", "dpm_fast", "dpmpp_2m", "ddpm"], {})
 SAMPLERS = (comfy.samplers.KSampler.SAMPLERS, {})
-SCHEDULERS = ([*comfy.samplers.KSampler.SCHEDULERS, "AYS SDXL", "AYS SD1", "AYS SVD", "GITS[coeff=1.2]"], {})
+# Impact Pack's names in its order; 7.10.6 ends with GITS.
+EXTRA_SCHEDULERS = ["AYS SDXL", "AYS SD1", "AYS SVD", "GITS[coeff=1.2]"]
+EXTRA_SCHEDULERS += ["LTXV[default]", "OSS FLUX", "OSS Wan", "OSS Chroma"]
+SCHEDULERS = ("COMBO", {"options": [*comfy.samplers.KSampler.SCHEDULERS, *EXTRA_SCHEDULERS]})
 SECOND_SEED_MODES = ["ignore", "fixed", "seed+seed_2nd", "seed-seed_2nd", "increment", "decrement", "randomize"]
 
 
@@ -273,7 +277,7 @@ DECLARED = {
         "returns": ["SCHEDULER_FUNC"],
     },
 }
-FACTS = ("default", "min", "max", "step", "label_on", "label_off")
+FACTS = ("default", "options", "min", "max", "step", "label_on", "label_off")
 every_node = pytest.mark.parametrize("node", DECLARED)
 
 
@@ -299,6 +303,16 @@ def test_inputs_are_as_declared(pack, node):
             if "step" not in want:
                 got.pop("step", None)  # the step of the arrows, where nothing is promised of it
             assert (kind, got) == (want_kind, want), name
+
+
+@pytest.mark.parametrize("node", ["KSamplerProvider", "KSamplerAdvancedProvider"])
+def test_scheduler_takes_a_link_from_any_list_of_names(pack, node):
+    """ComfyUI compares the lists of two combos: an adapter's has other names than ours in each version."""
+    kind, _ = pack.NODE_CLASS_MAPPINGS[node].INPUT_TYPES()["required"]["scheduler"]
+    host = comfy.samplers.KSampler.SCHEDULERS
+    for names in (host, [*host, *EXTRA_SCHEDULERS[:4]], [*host, *EXTRA_SCHEDULERS], [*host, "another"], "COMBO"):
+        assert validate_node_input(names, kind)
+    assert not validate_node_input("STRING", kind)
 
 
 @every_node
@@ -451,7 +465,7 @@ def test_combine_does_without_the_first(pack):
 
 @pytest.mark.parametrize("inputs", [{}, {"regional_prompts1": None, "regional_prompts7": None}], ids=str)
 def test_combine_of_nothing_says_so(pack, inputs):
-    with pytest.raises(ValueError, match="^CombineRegionalPrompts: no region is connected, or all are muted"):
+    with pytest.raises(ValueError, match=r"^CombineRegionalPrompts: no region is connected, or all are muted"):
         make(pack, "CombineRegionalPrompts", **inputs)
 
 
@@ -572,7 +586,7 @@ def test_a_ksampler_recovers_nothing(pack):
     same(sampled(full(pack, sampler="dpmpp_2m_sde"), latent), want)
 
 
-@pytest.mark.parametrize("scheduler", ["AYS SD1", "GITS[coeff=1.2]"])
+@pytest.mark.parametrize("scheduler", ["AYS SD1", "GITS[coeff=1.2]", "LTXV[default]", "OSS FLUX"])
 def test_a_ksampler_takes_the_extra_schedulers(pack, scheduler):
     model, positive, negative = MODELS["eps"]
     latent = latent_of()
@@ -962,8 +976,8 @@ DOIT = {
     "TwoAdvancedSamplersForMask": "seed steps denoise samples base_sampler mask_sampler mask overlap_factor",
     "RegionalPrompt": "mask advanced_sampler variation_seed variation_strength variation_method",
     "CombineRegionalPrompts": "",
-    "RegionalSampler": "seed seed_2nd seed_2nd_mode steps base_only_steps denoise samples base_sampler regional_prompts "
-    "overlap_factor restore_latent additional_mode additional_sampler additional_sigma_ratio",
+    "RegionalSampler": "seed seed_2nd seed_2nd_mode steps base_only_steps denoise samples base_sampler "
+    "regional_prompts overlap_factor restore_latent additional_mode additional_sampler additional_sigma_ratio",
     "RegionalSamplerAdvanced": "add_noise noise_seed steps start_at_step end_at_step overlap_factor restore_latent "
     "return_with_leftover_noise latent_image base_sampler regional_prompts additional_mode additional_sampler "
     "additional_sigma_ratio",
