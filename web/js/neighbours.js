@@ -4,7 +4,7 @@ import { say } from "./words.js";
 
 const TOLD = "regional-sampling.neighbours"; // in the session's storage: what the last notice said
 
-// Those of Impact Pack, and MaskGrid's of the bmad nodes. All our other ids are ours alone.
+// Those of Impact Pack, and MaskGrid of the bmad nodes. All our other ids are ours alone.
 export const SHARED = [
     "RegionalSampler",
     "RegionalSamplerAdvanced",
@@ -21,7 +21,6 @@ export const SHARED = [
     "FromBasicPipe_v2",
     "EditBasicPipe",
     "MaskGrid N KSamplers Advanced",
-    "MaskGridNKSamplersAdvanced",
 ];
 
 /**
