@@ -70,7 +70,7 @@ PICTURES = {
     "CombineRegionalPrompts": Picture("two_loras"),
     "KSamplerAdvancedProvider": Picture("regional_sampler", number=1),
     "KSamplerProvider": Picture("two_samplers_for_mask"),
-    "ToBasicPipe": Picture("two_loras"),
+    "ToBasicPipe": Picture("regional_sampler"),
     "EditBasicPipe": Picture("basic_pipes"),
     "FromBasicPipe": Picture("basic_pipes"),
     "FromBasicPipe_v2": Picture("basic_pipes"),

@@ -1,6 +1,8 @@
 """Servers on which another pack has some of this pack's class ids, as fixtures. A test module takes them by
 
     pytest_plugins = ["neighbour_use"]
+
+The other pack is in neighbour_pack/.
 """
 
 from __future__ import annotations

@@ -65,7 +65,7 @@ def without_sampler(scene: Scene) -> Link:
 def test_a_region_without_sampler_in_its_sampler(beside_neighbour):
     """It cannot be sampled there; the sentence says where it can."""
     scene = Scene()
-    with pytest.raises(ExecutionFailed, match="takes its sampler from the base.*RegionalGuider.*RegionalPrompt"):
+    with pytest.raises(ExecutionFailed, match=r"takes its sampler from the base.*RegionalGuider.*RegionalPrompt"):
         Client(beside_neighbour).run(sampled(scene, without_sampler(scene)))
 
 
