@@ -52,7 +52,7 @@ def test_the_notice_says_whose_nodes_they_are(open_page, beside_neighbour):
     said = text.split(f"{NEIGHBOUR}: ")[1].split(".")[0]
     assert sorted(said.split(", ")) == sorted(TAKEN)
     frontend.page.reload()
-    frontend.page.wait_for_function("() => window.app?.vueAppReady && app.graph?.nodes.length")
+    frontend.page.wait_for_function("() => window.app?.vueAppReady && app.extensionManager?.workflow.activeWorkflow")
     frontend.page.wait_for_timeout(1000)
     assert notice.count() == 0
     frontend.empty()

@@ -58,5 +58,6 @@ export function tellOwners(owners) {
         severity: "info",
         summary: say("Another pack has nodes of the same names as Regional Sampling"),
         detail: lines.join("\n"),
+        life: 30_000, // milliseconds; who has both packs on purpose need not close it
     });
 }
