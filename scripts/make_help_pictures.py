@@ -128,6 +128,7 @@ CUT = """([id, direct]) => {
         const name = node.constructor.title.replace(/,[^)]*/, "");
         node.title = name.replace(/ \\([^)]*\\s[^)]*\\)/, "");
     }
+    target.mode = 0; // an example may have it muted
     [target.color, target.bgcolor] = ["#2a4d69", "#1e3a52"];
 }"""
 
