@@ -70,7 +70,7 @@ def _part(name: str) -> inputs.Declaration:
     return _TYPES[_FIELDS.index(name)], {"tooltip": _PART_TOOLTIPS[name]}
 
 
-class ToBasicPipe:
+class ToBasicPipe(inputs.SharedNode):
     CATEGORY = f"{inputs.CATEGORY}/pipe"
     DESCRIPTION = "Puts model and prompts into one wire."
     SEARCH_ALIASES = ["basic pipe", "pipe", "pack pipe", "model and prompts"]
@@ -81,16 +81,28 @@ class ToBasicPipe:
 
     @classmethod
     def INPUT_TYPES(cls) -> dict[str, Any]:
+        # In the order of the tuple, which is Impact Pack's: the frontend turns its group nodes into subgraphs by slot
+        # number. ComfyUI puts required inputs first, so that positive and negative cannot be required.
         return {
-            "required": {name: _part(name) for name in ("model", "positive", "negative")},
-            "optional": {name: _part(name) for name in ("clip", "vae")},
+            "required": {"model": _part("model")},
+            "optional": {name: _part(name) for name in _FIELDS[1:]},
         }
 
-    def pack(self, model: Any, positive: Any, negative: Any, clip: Any = None, vae: Any = None) -> tuple[Pipe]:
+    def pack(
+        self, model: Any, clip: Any = None, vae: Any = None, positive: Any = None, negative: Any = None
+    ) -> tuple[Pipe]:
+        owner = type(self).__name__
+        if positive is None:
+            raise ValueError(f"{owner}: positive is not connected; connect a CLIPTextEncode.")
+        if negative is None:
+            raise ValueError(
+                f"{owner}: negative is not connected; connect a CLIPTextEncode or, for models without a negative, an "
+                "ImpactNegativeConditioningPlaceholder."
+            )
         return ((model, clip, vae, positive, negative),)
 
 
-class FromBasicPipe:
+class FromBasicPipe(inputs.SharedNode):
     CATEGORY = f"{inputs.CATEGORY}/pipe"
     DESCRIPTION = "Splits a BASIC_PIPE into its parts."
     SEARCH_ALIASES = ["basic pipe", "unpack pipe"]
@@ -117,7 +129,7 @@ class FromBasicPipe_v2(FromBasicPipe):
         return (basic_pipe, *super().unpack(basic_pipe))
 
 
-class EditBasicPipe:
+class EditBasicPipe(inputs.SharedNode):
     CATEGORY = f"{inputs.CATEGORY}/pipe"
     DESCRIPTION = "A copy of a BASIC_PIPE in which the connected parts are replaced."
     SEARCH_ALIASES = ["basic pipe", "edit pipe"]
@@ -130,12 +142,18 @@ class EditBasicPipe:
     def INPUT_TYPES(cls) -> dict[str, Any]:
         return {"required": {"basic_pipe": PIPE_INPUT}, "optional": {name: _part(name) for name in _FIELDS}}
 
-    def edit(self, basic_pipe: Any, **parts: Any) -> tuple[Pipe]:
+    def edit(
+        self,
+        basic_pipe: Any,
+        model: Any = None,
+        clip: Any = None,
+        vae: Any = None,
+        positive: Any = None,
+        negative: Any = None,
+    ) -> tuple[tuple[Any, ...]]:
         pipe = check_pipe(basic_pipe, type(self).__name__)
-        model, clip, vae, positive, negative = (
-            old if parts.get(name) is None else parts[name] for name, old in zip(_FIELDS, pipe, strict=True)
-        )
-        return ((model, clip, vae, positive, negative),)
+        parts = (model, clip, vae, positive, negative)
+        return (tuple(old if new is None else new for old, new in zip(pipe, parts, strict=True)),)
 
 
 _MASK: inputs.Declaration = (
@@ -191,7 +209,7 @@ def settings(owner: str, **values: float) -> RegionSettings:
         raise ValueError(f"{owner}: {error}") from None
 
 
-class RegionalPrompt:
+class RegionalPrompt(inputs.SharedNode):
     CATEGORY = inputs.CATEGORY
     DESCRIPTION = "One region: its mask, and the sampler that samples it with its own model, prompts and cfg."
     SEARCH_ALIASES = ["region", "regional prompt", "mask prompt"]
@@ -293,7 +311,7 @@ class RegionalPromptFromConditioning:
         return ([RegionalPromptObject(_own_mask(mask, owner), sampler, settings=own)],)
 
 
-class CombineRegionalPrompts:
+class CombineRegionalPrompts(inputs.SharedNode):
     CATEGORY = inputs.CATEGORY
     DESCRIPTION = "Puts several regions into one list; they are sampled in this order."
     SEARCH_ALIASES = ["regions", "regional prompts", "concat", "merge regions", "list of regions"]
@@ -305,15 +323,18 @@ class CombineRegionalPrompts:
     def INPUT_TYPES(cls) -> dict[str, Any]:
         names = [f"regional_prompts{number}" for number in range(1, MAX_PROMPTS + 1)]
         tooltip = "One region, or a list of them. Unused inputs may stay empty."
-        declared = {name: ("REGIONAL_PROMPTS", {"tooltip": tooltip}) for name in names}
-        return {"required": {names[0]: declared.pop(names[0])}, "optional": declared}
+        # Any of them may be muted or bypassed, the first too.
+        return {"required": {}, "optional": {name: ("REGIONAL_PROMPTS", {"tooltip": tooltip}) for name in names}}
 
     def combine(self, **regional_prompts: Any) -> tuple[list[Any]]:
+        given = {name: prompts for name, prompts in regional_prompts.items() if prompts is not None}
+        if not given:
+            raise ValueError(
+                f"{type(self).__name__}: no region is connected, or all are muted or bypassed; connect an active one."
+            )
         combined: list[Any] = []
-        for name in sorted(regional_prompts, key=_number):
-            prompts = regional_prompts[name]
-            if prompts is None:
-                continue
+        for name in sorted(given, key=_number):
+            prompts = given[name]
             if not isinstance(prompts, list | tuple):
                 raise TypeError(
                     f"{type(self).__name__}: {name} expects REGIONAL_PROMPTS, {type(prompts).__name__} came; connect a "

@@ -15,6 +15,20 @@ CATEGORY = "regional sampling"
 Declaration = tuple[Any, dict[str, Any]]
 
 
+class SharedNode:
+    """A node whose id and function other packs use: they look the class up and call `doit` on it or on an instance.
+
+    The arguments of a node's function are in the order of Impact Pack's `doit`, not in that of the inputs.
+    """
+
+    FUNCTION: str
+
+    @classmethod
+    def doit(cls, *args: Any, **kwargs: Any) -> Any:
+        """The outputs of the node's function."""
+        return getattr(cls(), cls.FUNCTION)(*args, **kwargs)
+
+
 def seed(tooltip: str, control: bool = False) -> Declaration:
     """A seed; with `control`, ComfyUI adds its control_after_generate widget."""
     options: dict[str, Any] = {"default": 0, "min": 0, "max": MAX_SEED, "tooltip": tooltip}

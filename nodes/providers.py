@@ -17,9 +17,12 @@ def _sampler_name() -> inputs.Declaration:
 
 
 def _scheduler() -> inputs.Declaration:
-    return scheduler_names(), {
-        "tooltip": "How sigma falls over the steps. AYS and GITS are tuned for SD1, SDXL and SVD; the others fit any "
-        "model."
+    # COMBO and not the list itself: ComfyUI then accepts the link of a node whose output is another list of names,
+    # such as ImpactSchedulerAdapter's.
+    return "COMBO", {
+        "options": scheduler_names(),
+        "tooltip": "How sigma falls over the steps. AYS and GITS are tuned for SD1, SDXL and SVD, LTXV and OSS for the "
+        "model in their name; the others fit any model.",
     }
 
 
@@ -37,7 +40,7 @@ def _check_scheduler_func(value: object, owner: str) -> None:
         )
 
 
-class KSamplerProvider:
+class KSamplerProvider(inputs.SharedNode):
     CATEGORY = f"{inputs.CATEGORY}/providers"
     DESCRIPTION = "The settings of a complete KSampler run, for one side of the mask in TwoSamplersForMask."
     SEARCH_ALIASES = ["ksampler", "sampler provider", "two samplers"]
@@ -78,7 +81,7 @@ class KSamplerProvider:
         return (FullSampler(sampler, seed, steps, denoise),)
 
 
-class KSamplerAdvancedProvider:
+class KSamplerAdvancedProvider(inputs.SharedNode):
     CATEGORY = f"{inputs.CATEGORY}/providers"
     DESCRIPTION = (
         "A sampler for the base or for a region. The sampler nodes choose which steps of its schedule it runs."
@@ -122,8 +125,8 @@ class KSamplerAdvancedProvider:
         cfg: float,
         sampler_name: str,
         scheduler: str,
-        sigma_factor: float,
         basic_pipe: Any,
+        sigma_factor: float = 1.0,
         sampler_opt: Any = None,
         scheduler_func_opt: SchedulerFunc | None = None,
     ) -> tuple[AdvancedSampler]:
@@ -142,7 +145,7 @@ class KSamplerAdvancedProvider:
         return (AdvancedSampler(guidance, sampler_name, scheduler, sigma_factor, sampler_opt, scheduler_func_opt),)
 
 
-class GITSSchedulerFuncProvider:
+class GITSSchedulerFuncProvider(inputs.SharedNode):
     CATEGORY = f"{inputs.CATEGORY}/providers"
     DESCRIPTION = "ComfyUI's GITS schedule as a SCHEDULER_FUNC. It replaces the scheduler of a provider node."
     SEARCH_ALIASES = ["gits", "scheduler", "schedule"]
@@ -190,7 +193,7 @@ class GITSSchedulerFuncProvider:
         return (schedule,)
 
 
-class ImpactNegativeConditioningPlaceholder:
+class ImpactNegativeConditioningPlaceholder(inputs.SharedNode):
     CATEGORY = f"{inputs.CATEGORY}/providers"
     DESCRIPTION = (
         "Takes the place of the negative conditioning for models without one, such as Flux. cfg then sets the guidance "

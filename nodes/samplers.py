@@ -15,6 +15,7 @@ from ..regional.job import Job, LockstepOptions, Scene, StepPlan, StepwiseOption
 from ..samplers.noise import MAX_SEED
 from ..samplers.providers import schedule_steps
 from ..samplers.recovery import FULL_RECOVERY, Recovery
+from ..samplers.separated import separated_sample
 from . import inputs
 from .data import guidance
 
@@ -25,7 +26,7 @@ SECOND_SEED_MODES = ["ignore", "fixed", "seed+seed_2nd", "seed-seed_2nd", "incre
 SEED_WRAP = 1125899906842624
 
 
-class RegionalSampler:
+class RegionalSampler(inputs.SharedNode):
     CATEGORY = inputs.CATEGORY
     DESCRIPTION = (
         "Samples one picture with a base and any number of regions, each with its own prompt, model, guidance and "
@@ -133,8 +134,48 @@ class RegionalSampler:
         compute = inputs.compute(region_compute, crop_context, owner)
         return _sample_regions(engine, owner, scene, plan, recovery, restore_latent, compute, blend, unique_id)
 
+    @staticmethod
+    def separated_sample(
+        model: Any,
+        add_noise: bool,
+        seed: int,
+        steps: int,
+        cfg: float,
+        sampler_name: str,
+        scheduler: str,
+        positive: Any,
+        negative: Any,
+        latent_image: dict[str, Any],
+        start_at_step: int | None,
+        end_at_step: int | None,
+        return_with_leftover_noise: bool,
+        sigma_ratio: float = 1.0,
+        sampler_opt: Any = None,
+        noise: Any = None,
+        callback: Any = None,
+        scheduler_func: Any = None,
+    ) -> dict[str, Any]:
+        """Not used here: samplers of other packs (KSampler //Inspire) call it. See `samplers.separated`."""
+        return separated_sample(
+            guidance(model, positive, negative, cfg, "separated_sample"),
+            add_noise,
+            seed,
+            steps,
+            sampler_name,
+            scheduler,
+            latent_image,
+            start_at_step,
+            end_at_step,
+            return_with_leftover_noise,
+            sigma_ratio,
+            sampler_opt,
+            noise,
+            callback,
+            scheduler_func,
+        )
 
-class RegionalSamplerAdvanced:
+
+class RegionalSamplerAdvanced(inputs.SharedNode):
     CATEGORY = inputs.CATEGORY
     DESCRIPTION = (
         "RegionalSampler with KSamplerAdvanced's controls: which steps of the schedule are run, whether noise is added "
@@ -264,7 +305,7 @@ def _sample_regions(
     return (engines.run(engine, Job(owner, scene, plan, stepwise, LockstepOptions(blend, compute), node_id)),)
 
 
-class TwoAdvancedSamplersForMask:
+class TwoAdvancedSamplersForMask(inputs.SharedNode):
     CATEGORY = inputs.CATEGORY
     DESCRIPTION = "Samples one picture with two samplers, step by step: one inside the mask, the other outside of it."
     SEARCH_ALIASES = ["regional prompt", "masked sampling", "inpaint", "inside and outside of a mask"]
@@ -321,7 +362,7 @@ class TwoAdvancedSamplersForMask:
         return (engines.run(engine, job),)
 
 
-class TwoSamplersForMask:
+class TwoSamplersForMask(inputs.SharedNode):
     CATEGORY = inputs.CATEGORY
     DESCRIPTION = (
         "Samples one picture in two complete runs: first outside the mask, then, on that result, inside the mask."

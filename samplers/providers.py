@@ -166,8 +166,9 @@ class InheritedSampler:
 
     def sample_advanced(self, *_: Any, **__: Any) -> Latent:
         raise TypeError(
-            "This region takes its sampler from the base, as those of RegionalPromptFromConditioning do; only this "
-            "pack's own sampler nodes know the base: use them, or make the region with RegionalPrompt."
+            "This region takes its sampler from the base, and the node that samples it, of another pack, does not tell "
+            "it which one that is; connect regional_prompts to RegionalGuider, which works with all regions, or make "
+            "the region by RegionalPrompt from its mask and a KSamplerAdvancedProvider."
         )
 
 

@@ -1,4 +1,4 @@
-"""Sigma schedules: the host's by name, four more names, and SCHEDULER_FUNC objects. Unit: sigma, descending."""
+"""Sigma schedules: of the host by name, of nodes of the host, and SCHEDULER_FUNC objects. Unit: sigma, descending."""
 
 from collections.abc import Callable
 from typing import Any
@@ -7,6 +7,7 @@ import comfy.samplers
 import torch
 from comfy_extras.nodes_align_your_steps import AlignYourStepsScheduler
 from comfy_extras.nodes_gits import GITSScheduler
+from comfy_extras.nodes_optimalsteps import OptimalStepsScheduler
 
 SchedulerFunc = Callable[[Any, str, int], torch.Tensor]
 
@@ -27,6 +28,22 @@ def _align_your_steps(model_type: str, steps: int) -> torch.Tensor:
     return _only(AlignYourStepsScheduler.execute(model_type, steps, 1.0))
 
 
+def _ltxv(steps: int) -> torch.Tensor:
+    """The host's LTXV schedule with the defaults of its node, for a latent of 4096 tokens.
+
+    Its stretching divides by 0 for 1 step, which gets the ends of 2.
+    """
+    # Imported here: the module loads libraries for video and sound.
+    from comfy_extras.nodes_lt import LTXVScheduler
+
+    sigmas = _only(LTXVScheduler.execute(max(steps, 2), max_shift=2.05, base_shift=0.95, stretch=True, terminal=0.1))
+    return sigmas[[0, -1]] if steps == 1 else sigmas
+
+
+def _optimal_steps(model_type: str, steps: int) -> torch.Tensor:
+    return _only(OptimalStepsScheduler.execute(model_type, steps, 1.0))
+
+
 def _only(output: Any) -> torch.Tensor:
     sigmas: torch.Tensor = output.result[0]
     return sigmas
@@ -37,6 +54,10 @@ _EXTRA: dict[str, Callable[[int], torch.Tensor]] = {
     "AYS SD1": lambda steps: _align_your_steps("SD1", steps),
     "AYS SVD": lambda steps: _align_your_steps("SVD", steps),
     "GITS[coeff=1.2]": lambda steps: gits(1.2, steps),
+    "LTXV[default]": _ltxv,
+    "OSS FLUX": lambda steps: _optimal_steps("FLUX", steps),
+    "OSS Wan": lambda steps: _optimal_steps("Wan", steps),
+    "OSS Chroma": lambda steps: _optimal_steps("Chroma", steps),
 }
 
 

@@ -70,7 +70,7 @@ PICTURES = {
     "CombineRegionalPrompts": Picture("two_loras"),
     "KSamplerAdvancedProvider": Picture("regional_sampler", number=1),
     "KSamplerProvider": Picture("two_samplers_for_mask"),
-    "ToBasicPipe": Picture("two_loras"),
+    "ToBasicPipe": Picture("regional_sampler"),
     "EditBasicPipe": Picture("basic_pipes"),
     "FromBasicPipe": Picture("basic_pipes"),
     "FromBasicPipe_v2": Picture("basic_pipes"),
@@ -128,6 +128,7 @@ CUT = """([id, direct]) => {
         const name = node.constructor.title.replace(/,[^)]*/, "");
         node.title = name.replace(/ \\([^)]*\\s[^)]*\\)/, "");
     }
+    target.mode = 0; // an example may have it muted
     [target.color, target.bgcolor] = ["#2a4d69", "#1e3a52"];
 }"""
 

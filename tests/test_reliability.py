@@ -521,8 +521,8 @@ def spoiled_prompts(draw):
         node = scene.prompt[draw(st.sampled_from(ours))]
         name = draw(st.sampled_from(sorted(declared(node))))
         kind, options = declared(node)[name]
-        if isinstance(kind, list):
-            extremes = kind
+        if isinstance(kind, list) or kind == "COMBO":
+            extremes = kind if isinstance(kind, list) else options["options"]
         elif kind == "BOOLEAN":
             extremes = [False, True]
         else:

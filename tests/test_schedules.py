@@ -5,6 +5,8 @@ import pytest
 import torch
 from comfy_extras.nodes_align_your_steps import AlignYourStepsScheduler
 from comfy_extras.nodes_gits import GITSScheduler
+from comfy_extras.nodes_lt import LTXVScheduler
+from comfy_extras.nodes_optimalsteps import OptimalStepsScheduler
 from pack.samplers.providers import schedule_steps
 from pack.samplers.schedules import cut, gits, make_sigmas, scheduler_names
 from testing_pack.models import counted, reference_cond, reference_model
@@ -17,6 +19,10 @@ EXTRA = {
     "AYS SD1": lambda steps: AlignYourStepsScheduler.execute("SD1", steps, 1.0),
     "AYS SVD": lambda steps: AlignYourStepsScheduler.execute("SVD", steps, 1.0),
     "GITS[coeff=1.2]": lambda steps: GITSScheduler.execute(1.2, steps, 1.0),
+    "LTXV[default]": lambda steps: LTXVScheduler.execute(steps, 2.05, 0.95, True, 0.1),
+    "OSS FLUX": lambda steps: OptimalStepsScheduler.execute("FLUX", steps, 1.0),
+    "OSS Wan": lambda steps: OptimalStepsScheduler.execute("Wan", steps, 1.0),
+    "OSS Chroma": lambda steps: OptimalStepsScheduler.execute("Chroma", steps, 1.0),
 }
 MODELS = {kind: reference_model(kind) for kind in ("eps", "v", "flow")}
 
@@ -54,6 +60,12 @@ def test_the_extra_names_give_the_sigmas_of_the_hosts_nodes(scheduler, steps):
     *head, _, last = EXTRA[scheduler](steps + 1).result[0].tolist()
     for sampler in WITHOUT_PENULTIMATE:
         assert make_sigmas(MODELS["eps"], scheduler, sampler, steps).tolist() == [*head, last]
+
+
+@pytest.mark.parametrize("scheduler", EXTRA)
+def test_the_extra_names_have_a_schedule_of_one_step(scheduler):
+    first, last = make_sigmas(MODELS["eps"], scheduler, "euler", 1).tolist()
+    assert first == EXTRA[scheduler](2).result[0][0] > 0.9 and last == 0.0
 
 
 @pytest.mark.parametrize("denoise", [1.0, 0.5, 0.24])

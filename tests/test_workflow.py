@@ -71,7 +71,7 @@ def test_reads_widgets_in_the_declared_order_and_skips_seed_controls(workflow):
     assert inputs == {"seed": 7, "steps": 20, "noise_seed": 8, "name": "heun", "plain_seed": 5, "model": ["2", 0]}
 
 
-def test_names_nodes_by_title(workflow):
+def test_names_nodes_by_id(workflow):
     workflow["nodes"][2]["title"] = "Mine"
     prompt = to_prompt(workflow, INFO)
     assert [prompt[i]["_meta"]["title"] for i in ("1", "2", "9")] == ["Load", "Tweak", "Mine"]
@@ -157,6 +157,15 @@ def test_demo_model_takes_loras(workflow):
 
 # The example workflows
 
+# Nodes whose regions have the base's sampler.
+INHERITING = {
+    "RegionalPromptFromConditioning",
+    "RegionalPromptsFromMasks",
+    "RegionalPromptsFromColorMask",
+    "RegionalGrid",
+    "RegionEditor",
+}
+
 
 def load(path):
     return json.loads(path.read_text("utf-8"))
@@ -211,6 +220,21 @@ def test_example_is_well_formed(path, classes):
     for entry in nodes.values():
         if entry["type"] not in VIRTUAL:
             _check_declaration(entry, classes[entry["type"]])
+
+
+@each_example
+def test_runs_with_impact_packs_nodes(path):
+    """Where the ids that it shares are Impact Pack's: its pipe needs all five parts, and its samplers cannot sample a
+    region that has the base's sampler.
+    """
+    saved = load(path)
+    by_id = {node["id"]: node for node in saved["nodes"]}
+    for entry in saved["nodes"]:
+        if entry["type"] == "ToBasicPipe":
+            assert all(slot["link"] for slot in entry["inputs"]), entry["title"]
+        if entry["type"] in ("RegionalSampler", "RegionalSamplerAdvanced"):
+            feeding = {by_id[node]["type"] for node in _before(saved, entry["title"])}
+            assert not feeding & INHERITING, entry["title"]
 
 
 @each_example
@@ -291,6 +315,9 @@ def _check_declaration(entry, cls):
     declared = {name: spec for group in ("required", "optional") for name, spec in _inputs(cls, group).items()}
     saved = {slot["name"]: slot for slot in entry["inputs"]}
     assert saved.keys() <= declared.keys()
+    # The frontend turns group nodes into subgraphs by slot number.
+    sockets = [slot["name"] for slot in entry["inputs"] if "widget" not in slot]
+    assert sockets == [name for name in declared if name in sockets], entry["title"]
     for name, slot in saved.items():
         kind = "COMBO" if isinstance(declared[name][0], list) else declared[name][0]
         assert slot["type"] == kind, f"{entry['type']}.{name}"

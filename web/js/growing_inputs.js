@@ -21,6 +21,7 @@ export function growInputs(node, prefix) {
         .map(({ name, type, shape, localized_name }) => ({ name, type, shape, localized_name }));
 
     const name = (/** @type {number} */ index) => `${prefix}${index + 1}`;
+    const label = (/** @type {number} */ index) => declared[index]?.localized_name ?? name(index);
 
     let hasSavedSize = false;
     function fit() {
@@ -31,7 +32,8 @@ export function growInputs(node, prefix) {
         const wanted = links < declared.length ? links + 1 : links;
         const last = slots.at(-1);
         const kept = slots.filter((slot) => isLinked(slot) || (slot === last && wanted > links));
-        const inOrder = kept.every((slot, index) => slot.name === name(index));
+        // What other packs do to the slots may give them new names and leave the labels.
+        const inOrder = kept.every((slot, i) => slot.name === name(i) && slot.localized_name === label(i));
         if (kept.length === slots.length && kept.length === wanted && inOrder) return;
 
         const room = node.size[1] - node.computeSize()[1];
@@ -39,8 +41,8 @@ export function growInputs(node, prefix) {
             if (!kept.includes(slot)) node.removeInput(node.inputs.indexOf(slot));
         }
         for (const [index, slot] of kept.entries()) {
-            const { shape, localized_name } = declared[index] ?? { shape: slot.shape, localized_name: name(index) };
-            Object.assign(slot, { name: name(index), shape, localized_name });
+            const { shape } = declared[index] ?? slot;
+            Object.assign(slot, { name: name(index), shape, localized_name: label(index) });
             for (const link of slot._floatingLinks ?? []) link.target_slot = node.inputs.indexOf(slot);
         }
         const next = kept.length < wanted && declared[kept.length];

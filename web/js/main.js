@@ -4,6 +4,7 @@ import { WIDGET, drawingWidget, fitTexts } from "./editor/editor.js";
 import { loadStyle } from "./editor/style.js";
 import { growInputs } from "./growing_inputs.js";
 import { changeSecondSeed } from "./second_seed.js";
+import { otherOwners, tellOwners } from "./neighbours.js";
 import { giveTextRoom } from "./text_room.js";
 import { loadTranslations, say } from "./words.js";
 
@@ -31,17 +32,26 @@ const loadWords = async () => {
 };
 const languageHooks = { init: loadWords, refreshComboInNodes: loadWords };
 
+const isOurs = (/** @type {string | undefined} */ module) =>
+    extension.folders.some((folder) => module === `custom_nodes.${folder}`);
+
+/** @type {Record<string, { python_module?: string }>} */
+let known = {};
+
 const extension = {
     name: NAME,
     folders: [FOLDER],
     ...languageHooks,
     init: async () => void (await Promise.all([loadWords(), loadStyle()])),
     getCustomWidgets: () => ({ [WIDGET]: drawingWidget }),
+    addCustomNodeDefs(/** @type {typeof known} */ defs) {
+        known = defs;
+    },
+    // Now all copies of this pack have given their folders.
+    setup: () => tellOwners(otherOwners(known, isOurs)),
     nodeCreated(/** @type {GraphNode} */ node) {
         // Another pack may have a node of the same class id, which is left alone.
-        const from = node.constructor.nodeData?.python_module;
-        const isOurs = extension.folders.some((folder) => from === `custom_nodes.${folder}`);
-        if (isOurs) CREATED[node.comfyClass ?? ""]?.(node);
+        if (isOurs(node.constructor.nodeData?.python_module)) CREATED[node.comfyClass ?? ""]?.(node);
     },
 };
 
