@@ -430,6 +430,102 @@ def test_save_load_copy_and_the_graphs_undo(editor):
     assert frontend.page.locator(".regional-editor").count() == 1
 
 
+def remake(frontend, node, how):
+    """Lets the host make all nodes anew, in one of its ways, and waits until it has."""
+    tab = "() => app.extensionManager.workflow.activeWorkflow.path"
+    old = "(id) => (app.canvas.graph.getNodeById(id).isOld = true)"
+    done = "(id) => [app.canvas.graph.getNodeById(id)].some((node) => node && !node.isOld)"
+    frontend.js(old, node)
+    if how == "language":
+        frontend.setting("Comfy.Locale", "fr")
+    elif how == "tab":
+        path = frontend.js(tab)
+        frontend.command("Comfy.NewBlankWorkflow")
+        assert frontend.js(tab) != path and frontend.nodes(EDITOR) == []
+        frontend.command("Workspace.PreviousOpenedWorkflow")
+    elif how == "command":
+        frontend.command("Comfy.Undo")
+    else:
+        frontend.page.keyboard.press("Control+z")
+    frontend.page.wait_for_function(done, arg=node)
+    if how == "redo":
+        frontend.js(old, node)
+        frontend.settle()
+        frontend.page.keyboard.press("Control+y")
+        frontend.page.wait_for_function(done, arg=node)
+    frontend.settle()
+
+
+@pytest.fixture
+def in_english(browser_server):
+    yield
+    browser_server.post("/settings", {"Comfy.Locale": "en"})
+
+
+@pytest.mark.parametrize("how", ["key", "command", "redo", "tab", "language"])
+def test_the_editor_on_the_page_is_the_living_nodes(editor, how, in_english):
+    frontend = editor.frontend
+    other = frontend.add("PrimitiveInt", -900, -600)
+    editor.drag((0.1, 0.1), (0.3, 0.3))
+    first = editor.json
+    frontend.steps()
+    frontend.js("(id) => (app.canvas.graph.getNodeById(id).pos = [-900, -700])", other)
+    frontend.steps()
+    remake(frontend, editor.node, how)
+    top = frontend.js("(id) => app.canvas.graph.getNodeById(id).pos[1]", other)
+    assert top == (-600 if how in ("key", "command") else -700)
+
+    again = Editor(frontend, editor.node)
+    assert again.json == first and again.cards.count() == 1
+    again.tool("rect")
+    again.drag((0.5, 0.5), (0.8, 0.8))
+    want = again.regions
+    assert len(want) == 2
+    sent = frontend.js("async () => (await app.graphToPrompt()).output")
+    assert json.loads(sent[str(editor.node)]["inputs"]["regions"])["regions"] == want
+    saved = frontend.save()
+    assert json.loads(next(node for node in saved["nodes"] if node["id"] == editor.node)["widgets_values"][-1])[
+        "regions"
+    ] == want
+    # The editor's own undo goes on from before.
+    again.press("Control+z")
+    assert again.json == first
+    again.press("Control+z")
+    assert again.regions == []
+    again.press("Control+y", "Control+y")
+    assert again.regions == want
+    frontend.load(saved)
+    reloaded = Editor(frontend, editor.node)
+    assert reloaded.regions == want and reloaded.cards.count() == 2
+    if how == "language":
+        frontend.js(f"(id) => (app.canvas.graph.getNodeById(id).isOld = true)", editor.node)
+        frontend.setting("Comfy.Locale", "en")
+        frontend.page.wait_for_function(
+            "(id) => [app.canvas.graph.getNodeById(id)].some((node) => node && !node.isOld)", arg=editor.node
+        )
+
+
+def test_the_graphs_undo_inside_a_subgraph(editor):
+    frontend = editor.frontend
+    frontend.select(editor.node)
+    frontend.command("Comfy.Graph.ConvertToSubgraph")
+    (subgraph,) = frontend.js("() => app.graph.nodes.filter((node) => node.subgraph).map(({ id }) => Number(id))")
+    frontend.enter(subgraph)
+    (node,) = frontend.nodes(EDITOR)
+    other = frontend.add("PrimitiveInt", -900, -600)
+    inside = Editor(frontend, node)
+    frontend.steps()
+    frontend.js("(id) => (app.canvas.graph.getNodeById(id).pos = [-900, -700])", other)
+    frontend.steps()
+    remake(frontend, node, "key")
+    again = Editor(frontend, node)
+    again.drag((0.5, 0.5), (0.8, 0.8))
+    assert len(again.regions) == 1
+    (definition,) = frontend.save()["definitions"]["subgraphs"]
+    (kept,) = [one for one in definition["nodes"] if one["type"] == EDITOR]
+    assert json.loads(kept["widgets_values"][-1])["regions"] == again.regions
+
+
 def test_in_a_subgraph(editor):
     frontend = editor.frontend
     editor.drag((0.25, 0.25), (0.75, 0.5))

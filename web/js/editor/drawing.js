@@ -78,6 +78,25 @@ export class Drawing {
         this.#notify(null);
     }
 
+    /**
+     * Takes over the history of a drawing that this one replaces, if this one's state is in it and it has none itself.
+     *
+     * @param {Drawing} before
+     */
+    continueHistory(before) {
+        if (this.canUndo || this.canRedo || this.isDragging || this.unreadable.reason) return;
+        const states = [...before.#past, before.#now, ...before.#future.toReversed()];
+        const json = this.json;
+        let index = before.#past.length;
+        if (before.json !== json) index = states.findLastIndex((state) => stringify(state) === json);
+        const state = states[index];
+        if (!state) return;
+        const selected = this.regions.findIndex(({ id }) => id === this.selected);
+        [this.#past, this.#now, this.#future] = [states.slice(0, index), state, states.slice(index + 1).reverse()];
+        this.selected = this.regions[selected]?.id ?? null;
+        this.#notify(false);
+    }
+
     /** @param {Listener} listener */
     listen(listener) {
         this.#listeners.add(listener);

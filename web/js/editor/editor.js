@@ -9,6 +9,7 @@ import { MAX_REGIONS, parse, stringify } from "./drawing_json.js";
 import { passMouseToGraph } from "./graph_mouse.js";
 import { Keys } from "./keys.js";
 import { List } from "./list.js";
+import { continueHistory, own, showLiving } from "./living.js";
 import { element } from "./page.js";
 import { runShortcut } from "./shortcuts.js";
 import { styleElement } from "./style.js";
@@ -165,6 +166,8 @@ class Editor {
             this.root.inert = node.inputs.some(({ widget, link }) => widget?.name === this.name && link != null);
             this.#list.show();
             this.#background.show();
+            own(this.root, node, this.name);
+            showLiving();
         };
         for (const name of /** @type {const} */ (["onConfigure", "onConnectionsChange", "onAfterGraphConfigured"])) {
             chain(node, name, () => queueMicrotask(update));
@@ -184,7 +187,12 @@ class Editor {
         }
         // The linked nodes may have changed.
         app.api.addEventListener("graphChanged", update, { signal: this.#end.signal });
-        this.root.addEventListener("pointerenter", update);
+        for (const type of ["pointerenter", "focusin"]) {
+            this.root.addEventListener(type, () => {
+                update();
+                if (this.root.isConnected) continueHistory(this.drawing, this.root);
+            });
+        }
         queueMicrotask(update);
     }
 }
