@@ -284,6 +284,109 @@ def test_snapping(editor):
     assert box(editor.regions[1])[1] % 8
 
 
+def test_words_after_a_stroke_are_the_prompt(editor):
+    page, frontend = editor.page, editor.frontend
+    editor.tool("brush")
+    for y in (0.2, 0.5, 0.8):
+        scribble(editor, (0.2, y), (0.5, y))
+        editor.press("Escape")
+    editor.drag((0.6, 0.6), (0.6, 0.7))
+    names = [region["name"] for region in editor.regions]
+    assert len(names) == 4
+    frontend.drag(editor.at(0.6, 0.2), editor.at(0.8, 0.2))  # a stroke of the last region
+    assert len(editor.regions[3]["shape"]["strokes"]) == 2
+    size = editor.root.locator(".brush output").inner_text()
+    page.keyboard.press("]")  # nothing is written yet: it still is the brush's
+    assert editor.root.locator(".brush output").inner_text() != size
+    for _ in range(3):
+        page.keyboard.press("Backspace")
+    page.keyboard.type("a house [v]")
+    page.keyboard.press("Backspace")
+    assert [region["name"] for region in editor.regions] == names
+    assert [region["prompt"] for region in editor.regions] == ["", "", "", "a house [v"]
+    frontend.drag(editor.at(0.6, 0.3), editor.at(0.8, 0.3))
+    page.keyboard.press("Control+z")  # the stroke, not the words
+    frontend.settle()
+    assert [len(region["shape"]["strokes"]) for region in editor.regions] == [1, 1, 1, 2]
+    assert editor.regions[3]["prompt"] == "a house [v"
+    editor.press("Backspace", "Backspace")  # with the brush in the hand it removes nothing
+    assert len(editor.regions) == 4
+    editor.press("v")
+    editor.click(0.3, 0.5)
+    editor.press("Backspace", "Backspace", "Delete")
+    assert [region["name"] for region in editor.regions] == [names[0], names[2], names[3]]
+    editor.cards.first.locator("[data-icon=eye]").click()
+    editor.press("Delete")  # the button has the focus: the region goes, not the node
+    assert [region["name"] for region in editor.regions] == [names[2], names[3]]
+    assert frontend.nodes(EDITOR) == [editor.node]
+
+
+def test_only_the_editors_keys_stay_with_it(editor):
+    frontend, page = editor.frontend, editor.page
+    editor.drag((0.25, 0.25), (0.5, 0.5))
+    prompt = editor.cards.first.locator("textarea")
+    prompt.click()
+    page.keyboard.type("a red hat")
+    page.keyboard.press("Control+ArrowUp")  # the frontend's key for the weight of a word
+    page.wait_for_function("() => document.activeElement.value === 'a red (hat:1.05)'")
+    assert editor.regions[0]["prompt"] == "a red (hat:1.05)"
+    with page.expect_response("**/api/prompt") as response:
+        page.keyboard.press("Control+Enter")
+    sent = response.value.request.post_data_json["prompt"]
+    assert json.loads(sent[str(editor.node)]["inputs"]["regions"])["regions"][0]["prompt"] == "a red (hat:1.05)"
+    weight = editor.cards.first.locator(".fields input").nth(4)
+    weight.fill("0.5")
+    with page.expect_response("**/api/prompt") as response:
+        page.keyboard.press("Control+Enter")
+    sent = response.value.request.post_data_json["prompt"]
+    assert json.loads(sent[str(editor.node)]["inputs"]["regions"])["regions"][0]["weight"] == 0.5
+    editor.click(0.4, 0.4)
+    with page.expect_response("**/api/prompt"):
+        page.keyboard.press("Control+Enter")
+    page.keyboard.press("Control+s")  # the frontend asks for a name
+    page.get_by_role("dialog").wait_for()
+    page.keyboard.press("Escape")
+    page.get_by_role("dialog").wait_for(state="hidden")
+
+
+def test_steps_of_the_graph(editor):
+    """One for each edit, not for each letter or each press of an arrow."""
+    frontend, page = editor.frontend, editor.page
+    length = "() => app.extensionManager.workflow.activeWorkflow.changeTracker.undoQueue.length"
+    editor.drag((0.25, 0.25), (0.5, 0.5))
+    before = frontend.steps()
+    prompt = editor.cards.first.locator("textarea")
+    prompt.focus()
+    for _ in range(2):
+        page.keyboard.type("a lighthouse on a cliff in the evening sun, seen from the sea")
+        page.keyboard.press("Control+a")
+        page.keyboard.press("Backspace")
+    page.keyboard.type("a lighthouse")
+    assert frontend.js(length) == before
+    page.keyboard.press("Escape")
+    assert frontend.js(length) == before + 1
+    for _ in range(20):
+        page.keyboard.press("ArrowRight")
+    assert frontend.js(length) == before + 1
+    page.keyboard.press("h")  # before it, the arrows' step
+    assert frontend.js(length) == before + 3
+    weight = editor.cards.first.locator(".fields input").nth(4)
+    weight.focus()
+    for _ in range(5):
+        page.keyboard.press("ArrowDown")
+    page.keyboard.press("Enter")
+    assert editor.regions[0]["weight"] == 0.75 and frontend.js(length) == before + 4
+    want = editor.json
+    assert frontend.steps() == before + 4
+    for _ in range(4):
+        frontend.command("Comfy.Undo")
+    again = Editor(frontend, editor.node)
+    assert again.regions[0]["prompt"] == "" and frontend.js(length) == before
+    for _ in range(4):
+        frontend.command("Comfy.Redo")
+    assert again.json == want
+
+
 def test_keys_are_the_editors(editor):
     frontend = editor.frontend
     frontend.select(editor.node)
@@ -303,9 +406,8 @@ def test_keys_are_the_editors(editor):
     assert [region["name"] for region in editor.regions] == ["Region 1"]
     editor.press("Escape", "Delete", "Backspace")  # nothing is selected
     assert len(editor.regions) == 1 and frontend.nodes(EDITOR) == [editor.node]
-    editor.press("Control+c", "Control+v", "Control+a", "Control+m", "b", "Control+b", "Control+Enter")
+    editor.press("Control+c", "Control+v", "Control+a", "b")
     assert frontend.nodes(EDITOR) == [editor.node]
-    assert frontend.js("(id) => app.graph.getNodeById(id).mode", editor.node) == 0
     # A drag is taken back.
     editor.press("r")
     mouse = editor.page.mouse
@@ -436,8 +538,8 @@ def remake(frontend, node, how):
     old = "(id) => (app.canvas.graph.getNodeById(id).isOld = true)"
     done = "(id) => [app.canvas.graph.getNodeById(id)].some((node) => node && !node.isOld)"
     frontend.js(old, node)
-    if how == "language":
-        frontend.setting("Comfy.Locale", "fr")
+    if how in ("language", "en"):
+        frontend.setting("Comfy.Locale", "fr" if how == "language" else "en")
     elif how == "tab":
         path = frontend.js(tab)
         frontend.command("Comfy.NewBlankWorkflow")
@@ -484,9 +586,10 @@ def test_the_editor_on_the_page_is_the_living_nodes(editor, how, in_english):
     sent = frontend.js("async () => (await app.graphToPrompt()).output")
     assert json.loads(sent[str(editor.node)]["inputs"]["regions"])["regions"] == want
     saved = frontend.save()
-    assert json.loads(next(node for node in saved["nodes"] if node["id"] == editor.node)["widgets_values"][-1])[
-        "regions"
-    ] == want
+    assert (
+        json.loads(next(node for node in saved["nodes"] if node["id"] == editor.node)["widgets_values"][-1])["regions"]
+        == want
+    )
     # The editor's own undo goes on from before.
     again.press("Control+z")
     assert again.json == first
@@ -498,11 +601,7 @@ def test_the_editor_on_the_page_is_the_living_nodes(editor, how, in_english):
     reloaded = Editor(frontend, editor.node)
     assert reloaded.regions == want and reloaded.cards.count() == 2
     if how == "language":
-        frontend.js(f"(id) => (app.canvas.graph.getNodeById(id).isOld = true)", editor.node)
-        frontend.setting("Comfy.Locale", "en")
-        frontend.page.wait_for_function(
-            "(id) => [app.canvas.graph.getNodeById(id)].some((node) => node && !node.isOld)", arg=editor.node
-        )
+        remake(frontend, editor.node, "en")
 
 
 def test_the_graphs_undo_inside_a_subgraph(editor):

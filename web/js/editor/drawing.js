@@ -28,6 +28,8 @@ export class Drawing {
     #listeners = new Set();
     /** @type {number | null} id of a region */
     selected = null;
+    /** Called when no further change joins the last undo step, after changes that could be joined. */
+    onMerged = () => {};
     /** Called when a region is not added because there are MAX_REGIONS. */
     onFull = () => {};
     /** JSON that is no drawing: kept unchanged, with the reason to show; no reason: there is none. */
@@ -52,6 +54,11 @@ export class Drawing {
 
     get canRedo() {
         return this.#future.length > 0;
+    }
+
+    /** Whether a change with the same key would join the last undo step. */
+    get isMerging() {
+        return this.#mergeKey !== null;
     }
 
     get isDragging() {
@@ -123,7 +130,10 @@ export class Drawing {
         if (this.unreadable.reason) return;
         const next = { ...this.#now, ...to };
         if (stringify(next) === stringify(this.#now)) return;
-        if (mergeKey === null || mergeKey !== this.#mergeKey) this.#record(this.#now);
+        if (mergeKey === null || mergeKey !== this.#mergeKey) {
+            this.endMerging();
+            this.#record(this.#now);
+        }
         this.#mergeKey = mergeKey;
         this.#now = next;
         this.#dropLostSelection();
@@ -143,6 +153,7 @@ export class Drawing {
     /** Starts a drag: `drag` shows its states, `drop` makes the last one an undo step, `cancel` restores the first. */
     begin() {
         this.cancel();
+        this.endMerging();
         if (!this.unreadable.reason) this.#beforeDrag = this.#now;
     }
 
@@ -163,7 +174,6 @@ export class Drawing {
         this.#beforeDrag = null;
         if (!before || stringify(before) === stringify(this.#now)) return;
         this.#record(before);
-        this.#mergeKey = null;
         this.#notify(true);
     }
 
@@ -188,18 +198,20 @@ export class Drawing {
     /** @param {Snapshot[]} from @param {Snapshot[]} to */
     #restore(from, to) {
         if (this.isDragging) return this.cancel();
+        this.endMerging();
         const snapshot = from.pop();
         if (!snapshot) return;
         to.push(this.#now);
         this.#now = snapshot;
-        this.#mergeKey = null;
         this.#dropLostSelection();
         this.#notify(true);
     }
 
     /** The next change is an undo step of its own. */
     endMerging() {
+        if (!this.isMerging) return;
         this.#mergeKey = null;
+        this.onMerged();
     }
 
     /** @param {number | null} id */
@@ -251,12 +263,10 @@ export class Drawing {
         this.change({ regions: [] });
     }
 
-    /** Removes a region and selects its neighbour. @param {number} id */
+    /** Removes a region. No other is selected, so that a second press of the key removes nothing. @param {number} id */
     remove(id) {
         this.cancel();
-        const index = this.regions.findIndex((region) => region.id === id);
         this.change({ regions: this.regions.filter((region) => region.id !== id) });
-        this.select((this.regions[index] ?? this.regions.at(-1))?.id ?? null);
     }
 
     /**

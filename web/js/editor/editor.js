@@ -74,6 +74,7 @@ class Editor {
     #toolbar;
     #message = element("div", { className: "message", hidden: true });
     #shownReason = "";
+    #isUnrecorded = false; // whether the graph's history lacks the last changes
     #end = new AbortController();
 
     /** @param {EditorNode} node @param {string} name of the input */
@@ -90,6 +91,12 @@ class Editor {
         drawing.onFull = () => toast("warn", say("A drawing has at most {count} regions.", { count: MAX_REGIONS }));
         view.onTool = () => this.#showState();
         view.onEdit = () => this.#list.edit();
+        view.onStroke = () => {
+            this.#list.edit();
+            this.#keys.afterStroke();
+        };
+        drawing.onMerged = () => this.#record();
+        this.root.addEventListener("focusout", () => this.#record());
         drawing.listen((isStep) => {
             const isEmpty = drawing.regions.length === 0;
             // In an empty drawing there is nothing to select: the next drag should draw.
@@ -134,10 +141,19 @@ class Editor {
 
     /** Reports an undo step to the node, as one step of the graph's history too. */
     #step() {
-        const resume = pauseHistory();
+        // What is written in a field, or moved by the arrow keys, becomes one step when it is complete.
+        this.#isUnrecorded = this.drawing.isMerging || this.#keys.isInField;
+        const resume = this.#isUnrecorded ? () => {} : pauseHistory();
         this.onStep();
         this.#node.graph?.setDirtyCanvas(true, true);
         resume();
+    }
+
+    /** Makes what has changed since the last step of the graph's history the next one, if it is complete. */
+    #record() {
+        if (!this.#isUnrecorded || this.#keys.isInField) return;
+        this.#isUnrecorded = false;
+        pauseHistory()();
     }
 
     #showState() {
