@@ -322,7 +322,7 @@ def test_words_after_a_stroke_are_the_prompt(editor):
 
 
 def test_only_the_editors_keys_stay_with_it(editor):
-    frontend, page = editor.frontend, editor.page
+    page = editor.page
     editor.drag((0.25, 0.25), (0.5, 0.5))
     prompt = editor.cards.first.locator("textarea")
     prompt.click()
@@ -495,6 +495,44 @@ def test_the_canvas_has_the_pictures_proportions(editor):
     assert editor.cards.nth(0).locator("input[type=number]").nth(2).input_value() == "256"
 
 
+def test_a_latent_that_stretches_the_regions_is_told(editor):
+    """Before a run, if the graph tells its size: of an empty latent, or of a loaded picture."""
+    frontend = editor.frontend
+    hint = editor.root.locator(".status span")
+    guider, run, latent = (
+        frontend.add(kind, 1000, 300 * k)
+        for k, kind in enumerate(["RegionalGuider", "SamplerCustomAdvanced", "EmptyLatentImage"])
+    )
+    frontend.connect(editor.node, guider, "regional_prompts")
+    frontend.connect(guider, run, "guider")
+    frontend.connect(latent, run, "latent_image")
+
+    def told(width, height):
+        frontend.set(latent, "width", width)
+        frontend.set(latent, "height", height)
+        frontend.steps()
+        editor.page.mouse.move(*editor.at(0.5, 0.5))
+        frontend.settle()
+        return "stretched" in hint.text_content()
+
+    assert not told(512, 512) and not told(1024, 1016)
+    assert told(1344, 768)
+    assert hint.text_content().endswith("the latent is 1344 x 768 pixels")
+    frontend.screenshot("told")
+    frontend.set(editor.node, "width", 1344)
+    frontend.set(editor.node, "height", 768)
+    frontend.settle()
+    assert "stretched" not in hint.text_content()
+    # One source of both widths
+    source = frontend.add("PrimitiveInt", -400, 0)
+    frontend.set(source, "value", 512)
+    frontend.connect(source, editor.node, "width")
+    frontend.settle()
+    assert "stretched" in hint.text_content()
+    frontend.connect(source, latent, "width")
+    assert not told(0, 768)
+
+
 def test_save_load_copy_and_the_graphs_undo(editor):
     frontend = editor.frontend
     editor.drag((0.25, 0.25), (0.75, 0.5))
@@ -612,7 +650,7 @@ def test_the_graphs_undo_inside_a_subgraph(editor):
     frontend.enter(subgraph)
     (node,) = frontend.nodes(EDITOR)
     other = frontend.add("PrimitiveInt", -900, -600)
-    inside = Editor(frontend, node)
+    Editor(frontend, node)
     frontend.steps()
     frontend.js("(id) => (app.canvas.graph.getNodeById(id).pos = [-900, -700])", other)
     frontend.steps()

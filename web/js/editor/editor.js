@@ -8,10 +8,12 @@ import { Drawing } from "./drawing.js";
 import { MAX_REGIONS, parse, stringify } from "./drawing_json.js";
 import { passMouseToGraph } from "./graph_mouse.js";
 import { Keys } from "./keys.js";
+import { unlikeLatent } from "./latent_size.js";
 import { List } from "./list.js";
 import { continueHistory, own, showLiving } from "./living.js";
 import { element } from "./page.js";
 import { runShortcut } from "./shortcuts.js";
+import { sideOf } from "./sides.js";
 import { styleElement } from "./style.js";
 import { toast } from "./toast.js";
 import { Toolbar } from "./toolbar.js";
@@ -176,7 +178,11 @@ class Editor {
     #followNode() {
         const node = this.#node;
         const update = () => {
-            this.#view.size = { width: sideOf(node, "width"), height: sideOf(node, "height") };
+            const size = { width: sideOf(node, "width") ?? 1024, height: sideOf(node, "height") ?? 1024 };
+            this.#view.size = size;
+            const latent = unlikeLatent(node, size);
+            this.#toolbar.warning =
+                latent && say("Regions will be stretched: the latent is {width} x {height} pixels", latent);
             this.#toolbar.showStatus();
             // If the input is linked, the drawing is not used. The classic canvas hides the widget, Nodes 2.0 does not.
             this.root.inert = node.inputs.some(({ widget, link }) => widget?.name === this.name && link != null);
@@ -211,20 +217,4 @@ class Editor {
         }
         queueMicrotask(update);
     }
-}
-
-/**
- * The value of the node's width or height in pixels, followed through a link; 1024 if it is unknown.
- *
- * @param {GraphNode} node
- * @param {"width" | "height"} name
- */
-function sideOf(node, name) {
-    const slot = node.inputs.findIndex((input) => input.name === name);
-    const source = slot >= 0 && node.inputs[slot]?.link != null ? node.getInputNode(slot) : null;
-    const widget = source
-        ? source.widgets?.find(({ value }) => typeof value === "number")
-        : node.widgets?.find((one) => one.name === name);
-    const value = Number(widget?.value);
-    return value > 0 ? value : 1024;
 }
