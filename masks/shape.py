@@ -47,6 +47,18 @@ def check_count(mask: torch.Tensor, shape: Sequence[int], owner: str) -> None:
     check_batch(mask, shape[0], owner)
 
 
+def is_stretched(mask: torch.Tensor, size: tuple[int, int]) -> bool:
+    """Whether a mask (B, H, W), resized to a latent of `size` (h, w), changes its proportions by over a latent pixel.
+
+    A mask that is the same everywhere has no shape that could be stretched.
+    """
+    (height, width), (h, w) = mask.shape[-2:], size
+    if min(abs(w * height / width - h), abs(h * width / height - w)) <= 1.0:
+        return False
+    low, high = mask.aminmax()
+    return bool(low < high)
+
+
 def grow(mask: torch.Tensor, factor: int) -> torch.Tensor:
     """Round a mask (B, H, W) to 0 and 1 and dilate it by a box of `factor` x `factor` mask pixels. Copies.
 

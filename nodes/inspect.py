@@ -5,16 +5,16 @@ from typing import Any
 
 import nodes as host
 import torch
-from server import PromptServer
 
 from ..masks.formats.overlay import overlay
 from ..masks.weights import MIX
 from ..regional import engines
 from ..regional.job import Job, LockstepOptions, StepPlan, check_latent, regional_scene
-from ..regional.regions import PromptRegion, read_regions
+from ..regional.regions import PromptRegion, read_regions, stretched_note
 from ..regional.report import coverage, describe
 from ..samplers import latents
 from ..samplers.latents import Latent
+from ..samplers.progress import show_text
 from ..samplers.providers import check_advanced_sampler, model_of, schedule_steps
 from . import inputs
 
@@ -68,22 +68,30 @@ class RegionalPreview:
         owner = type(self).__name__
         regions = read_regions(regional_prompts, None, overlap_factor, owner)
         # Without a latent: one picture or frame per mask of the region with most masks.
-        shape = (1, 1, max((len(region.mask) for region in regions), default=1), *_largest(regions))
+        size, stretched = _largest(regions), ""
+        shape = (1, 1, max((len(region.mask) for region in regions), default=1), *size)
         if samples is not None:
             latent = check_latent(samples, owner)
+            pixels = 8
             if regions:
-                latent = latents.fit(latent, model_of(regions[0].sampler))
+                model = model_of(regions[0].sampler)
+                latent = latents.fit(latent, model)
+                pixels = latents.pixels_per_latent(model.get_model_object("latent_format"))
             shape = tuple(latent["samples"].shape)
+            stretched = stretched_note(regions, (shape[-2], shape[-1]))
+            if stretched:
+                size = (shape[-2] * pixels, shape[-1] * pixels)
         covered = coverage(regions, shape, blend, owner)
         # The preview shows the first picture of a batch, the first frame of a video.
         masks = torch.cat([weight[:1] for weight in covered.weights[1:]]) if regions else torch.zeros((0, *shape[-2:]))
-        shown_size = tuple(image.shape[1:3]) if image is not None else _largest(regions)
+        shown_size = size if image is None else (image.shape[1], image.shape[2])
         numbers = [region.number for region in regions]
         preview = overlay(masks, image, shown_size, numbers=numbers)
         lines = covered.lines([region.name for region in regions])
         lines += [f"region {n}: left out, its mask is empty" for n in _left_out(regional_prompts, regions)]
+        lines += [stretched] if stretched else []
         text = "\n".join(lines)
-        _show(text, unique_id)
+        show_text(text, unique_id)
         shown = host.PreviewImage().save_images(preview, "regions")["ui"]
         return {"ui": {**shown, "text": (text,)}, "result": (regional_prompts, preview)}
 
@@ -167,7 +175,7 @@ class RegionalReport:
             )
         except (TypeError, ValueError) as error:
             text = f"This run would fail. {error}"
-        _show(text, unique_id)
+        show_text(text, unique_id)
         return {"ui": {"text": (text,)}, "result": (regional_prompts, text)}
 
 
@@ -191,12 +199,6 @@ def _left_out(prompts: Sequence[Any], regions: Sequence[PromptRegion]) -> list[i
     """The numbers of the regions that were left out because their mask is empty."""
     read = {region.number for region in regions}
     return [number for number in range(1, len(prompts) + 1) if number not in read]
-
-
-def _show(text: str, node_id: str | None) -> None:
-    """Show the text on the node, by ComfyUI's progress text; nothing outside of a server."""
-    if node_id is not None:
-        PromptServer.instance.send_progress_text(text, node_id)
 
 
 NODES = [

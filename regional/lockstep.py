@@ -10,18 +10,20 @@ import comfy.model_management
 import comfy.model_sampling
 import comfy.samplers
 import torch
+from comfy_execution.utils import get_executing_context
 
 from ..masks.weights import MIX
 from ..samplers import latents
 from ..samplers.guided import Guidance
 from ..samplers.latents import Latent
+from ..samplers.progress import show_text
 from ..samplers.providers import AdvancedSampler, Session, call
 from ..samplers.recovery import NO_RECOVERY
 from ..samplers.schedules import ScheduleCache, cut
 from .compute import Compute
 from .guider import Guider_Regional
 from .job import BASE, Job, StepPlan, own_samplers
-from .regions import counted, read_regions, vary
+from .regions import counted, read_regions, stretched_note, vary
 from .side_by_side import Loop, SideBySide
 from .timeline import WeightTimeline, sigma_ranges
 
@@ -168,6 +170,18 @@ def _warn_of_noisy_inputs(job: Job) -> None:
             )
 
 
+class NodeGuider(Guider_Regional):
+    """The guider of RegionalGuider: it meets its latent only when it samples, and then says whose mask is stretched."""
+
+    def sample(self, noise: torch.Tensor, latent_image: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
+        stretched = stretched_note(self.timeline.regions, (latent_image.shape[-2], latent_image.shape[-1]))
+        if stretched:
+            log.warning("%s, %s", self.timeline.owner, stretched)
+            sampling = get_executing_context()
+            show_text(stretched, sampling and sampling.node_id)
+        return super().sample(noise, latent_image, *args, **kwargs)
+
+
 def regional_guider(
     base: Guidance,
     prompts: object,
@@ -196,7 +210,7 @@ def regional_guider(
         float(percent_to_sigma(base_only_percent)) if base_only_percent > 0.0 else None,
     )
     names = [BASE, *(region.name for region in regions)]
-    return Guider_Regional(guidances, names, timeline, compute, lambda noise: vary(noise, regions))
+    return NodeGuider(guidances, names, timeline, compute, lambda noise: vary(noise, regions))
 
 
 def _check_sampling(base: Any, region: Any, where: str) -> None:

@@ -21,7 +21,7 @@ from .host import patches_of
 from .job import BASE, Job
 from .models.group import ModelGroup
 from .models.serving import serve
-from .regions import Region
+from .regions import Region, stretched_note
 from .side_by_side import evaluations
 from .timeline import region_claims
 
@@ -108,6 +108,8 @@ def describe(engine: str, job: Job) -> str:
     for name, share in zip(scene.names[1:], outlook.covered[1:], strict=True):
         if share == 0.0:
             notes = [*notes, f"{name} has no weight anywhere, so it paints nothing."]
+    if stretched := stretched_note(scene.regions, scene.size):
+        notes = [*notes, stretched]
     return "\n".join(lines + [f"Note: {note}" for note in notes])
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 from pack.masks.convert import as_mask, check_batch
-from pack.masks.shape import cells, check_count, grow, on_latent, outside_all, resize
+from pack.masks.shape import cells, check_count, grow, is_stretched, on_latent, outside_all, resize
 from pack.masks.weights import mix, reach, stack
 
 # References
@@ -440,6 +440,26 @@ def test_the_order_matters_to_a_stack_only():
 def test_the_top_of_a_stack_hides_what_is_under_it():
     base, under, top = stack([torch.tensor([1.0, 1.0, 0.5]), torch.tensor([1.0, 0.25, 0.5])])
     assert base.tolist() == [0, 0, 0.25] and under.tolist() == [0, 0.75, 0.25] and top.tolist() == [1, 0.25, 0.5]
+
+
+# is_stretched
+
+
+@pytest.mark.parametrize(
+    ("mask", "latent", "stretched"),
+    [
+        ((64, 64), (32, 32), False),
+        ((1000, 1000), (125, 125), False),
+        ((1024, 1024), (127, 128), False),  # one latent pixel
+        ((1024, 1024), (126, 128), True),
+        ((1024, 1024), (96, 168), True),
+        ((768, 1344), (168, 96), True),
+        ((30, 40), (96, 128), False),
+    ],
+)
+def test_is_stretched(mask, latent, stretched):
+    assert is_stretched(random_mask(2, *mask), latent) is stretched
+    assert not is_stretched(torch.ones(1, *mask), latent)
 
 
 # on_latent and check_count

@@ -14,6 +14,8 @@ type GraphNode = LGraphNode & {
     constructor: { nodeData?: { python_module?: string } };
     onAfterGraphConfigured?: () => void;
     onExecuted?: (output: any) => void;
+    /** The pictures that the classic canvas shows on it. */
+    imgs?: HTMLImageElement[];
 };
 type Slot = GraphNode["inputs"][number];
 

@@ -39,6 +39,8 @@ interface Stage {
     use(tool: Tool): void;
     /** Asks for the selected region's prompt. */
     onEdit(): void;
+    /** The same after a stroke, which more of them may follow. */
+    onStroke(): void;
 }
 
 interface Tool {

@@ -108,6 +108,62 @@ test("words and arrow keys one after the other are one step", () => {
     assert.equal(drawing.regions[0].prompt, "");
 });
 
+test("it is told when no further change joins the last step", () => {
+    const complete = [];
+    drawing.onMerged = () => complete.push(drawing.json);
+    drawing.add(rect);
+    const { selected } = drawing;
+    const ends = [
+        () => drawing.set(selected, { weight: 0.5 }),
+        () => drawing.set(selected, { name: "sea" }, "name"),
+        () => drawing.begin(),
+        () => drawing.undo(),
+        () => drawing.select(null),
+    ];
+    for (const [count, end] of ends.entries()) {
+        drawing.select(selected);
+        complete.length = 0;
+        for (const prompt of ["s", "su", `sun ${count}`]) drawing.set(selected, { prompt }, "prompt");
+        assert.deepEqual(complete, []);
+        const before = drawing.json;
+        end();
+        assert.deepEqual(complete, [before]);
+        drawing.endMerging();
+    }
+});
+
+test("another drawing goes on with the history", () => {
+    for (let k = 0; k < 3; k++) drawing.add(rect);
+    const states = [drawing.json];
+    for (let k = 0; k < 3; k++) {
+        drawing.undo();
+        states.unshift(drawing.json);
+    }
+    drawing.redo();
+    const next = (json) => {
+        const made = new Drawing();
+        made.json = json;
+        made.continueHistory(drawing);
+        assert.equal(made.json, json);
+        return made;
+    };
+    for (const [index, json] of states.entries()) {
+        const made = next(json);
+        for (const before of states.slice(0, index).reverse()) {
+            made.undo();
+            assert.equal(made.json, before);
+        }
+        assert.ok(!made.canUndo);
+        for (const after of states.slice(1)) {
+            made.redo();
+            assert.equal(made.json, after);
+        }
+        assert.ok(!made.canRedo);
+    }
+    const unlike = next(stringify(parse(states[1].replace("Region 1", "Sea"))));
+    assert.ok(!unlike.canUndo && !unlike.canRedo);
+});
+
 test("a drag is one step, or none", () => {
     drawing.add(rect);
     const before = drawing.json;
@@ -157,7 +213,7 @@ test("order, names, colours and the selection", () => {
     assert.deepEqual(drawing.reordered(first.id, 2).map(({ name }) => name), ["Region 3", "Region 2", "Region 1"]);
     drawing.select(first.id);
     drawing.remove(first.id);
-    assert.equal(drawing.region.name, "Region 3"); // what has taken its place
+    assert.equal(drawing.selected, null); // a second Delete removes nothing
     drawing.duplicate(second.id);
     assert.deepEqual(names(), ["Region 3", "Region 2", "Region 4"]);
     assert.notDeepEqual(drawing.region.shape, second.shape);

@@ -49,8 +49,20 @@ test("keys of the selected region", () => {
     press("d", { ctrlKey: true });
     assert.equal(drawing.regions.length, 4);
     press("Delete");
-    press("Backspace");
+    press("Delete"); // nothing is selected any more
+    assert.equal(drawing.regions.length, 3);
+});
+
+test("Backspace removes what the arrow has selected, and nothing else", () => {
+    stage.tool = brush;
+    assert.ok(!press("Backspace"));
+    stage.tool = select;
+    for (let k = 0; k < 3; k++) press("Backspace");
     assert.equal(drawing.regions.length, 2);
+    stage.tool = brush;
+    drawing.select(drawing.regions[0].id);
+    assert.ok(press("Delete"));
+    assert.equal(drawing.regions.length, 1);
 });
 
 test("without a selection these keys are not the editor's, except Ctrl+D", () => {

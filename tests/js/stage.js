@@ -13,6 +13,7 @@ export class TestStage {
     snaps = false;
     tool = null;
     edits = 0;
+    strokes = 0;
 
     use(tool) {
         this.tool = tool;
@@ -20,6 +21,10 @@ export class TestStage {
 
     onEdit() {
         this.edits++;
+    }
+
+    onStroke() {
+        this.strokes++;
     }
 
     cancel() {

@@ -146,6 +146,7 @@ test("the brush goes on in the selected painted region", () => {
     stage.drag(brush, [[0.5, 0.5], [0.5, 0.5]]);
     assert.deepEqual(stage.shapes.map(({ strokes }) => strokes.length), [1, 1]);
     assert.equal(strokesOf(1)[0].points.length, 1);
+    assert.equal(stage.strokes, 3); // each time the prompt is asked for
 });
 
 test("the eraser takes from painted regions only", () => {
@@ -161,4 +162,5 @@ test("the eraser takes from painted regions only", () => {
     assert.deepEqual(strokesOf(1).map(({ erase }) => erase), [false, true]);
     stage.drag(eraser, [[0.9, 0.9]]); // of the selected one, wherever the pointer is
     assert.equal(strokesOf(1).length, 3);
+    assert.equal(stage.strokes, 1);
 });

@@ -154,8 +154,5 @@ function numberInput(title, step, onChange) {
     input.addEventListener("change", () => {
         if (Number.isFinite(input.valueAsNumber)) onChange(input.valueAsNumber);
     });
-    input.addEventListener("keydown", (event) => {
-        if (event.key === "Enter") input.blur();
-    });
     return input;
 }

@@ -28,6 +28,8 @@ export class Drawing {
     #listeners = new Set();
     /** @type {number | null} id of a region */
     selected = null;
+    /** Called when no further change joins the last undo step, after changes that could be joined. */
+    onMerged = () => {};
     /** Called when a region is not added because there are MAX_REGIONS. */
     onFull = () => {};
     /** JSON that is no drawing: kept unchanged, with the reason to show; no reason: there is none. */
@@ -54,6 +56,11 @@ export class Drawing {
         return this.#future.length > 0;
     }
 
+    /** Whether a change with the same key would join the last undo step. */
+    get isMerging() {
+        return this.#mergeKey !== null;
+    }
+
     get isDragging() {
         return this.#beforeDrag !== null;
     }
@@ -76,6 +83,25 @@ export class Drawing {
         [this.#past, this.#future, this.#beforeDrag, this.#mergeKey] = [[], [], null, null];
         this.selected = this.regions[index]?.id ?? null;
         this.#notify(null);
+    }
+
+    /**
+     * Takes over the history of a drawing that this one replaces, if this one's state is in it and it has none itself.
+     *
+     * @param {Drawing} before
+     */
+    continueHistory(before) {
+        if (this.canUndo || this.canRedo || this.isDragging || this.unreadable.reason) return;
+        const states = [...before.#past, before.#now, ...before.#future.toReversed()];
+        const json = this.json;
+        let index = before.#past.length;
+        if (before.json !== json) index = states.findLastIndex((state) => stringify(state) === json);
+        const state = states[index];
+        if (!state) return;
+        const selected = this.regions.findIndex(({ id }) => id === this.selected);
+        [this.#past, this.#now, this.#future] = [states.slice(0, index), state, states.slice(index + 1).reverse()];
+        this.selected = this.regions[selected]?.id ?? null;
+        this.#notify(false);
     }
 
     /** @param {Listener} listener */
@@ -104,7 +130,10 @@ export class Drawing {
         if (this.unreadable.reason) return;
         const next = { ...this.#now, ...to };
         if (stringify(next) === stringify(this.#now)) return;
-        if (mergeKey === null || mergeKey !== this.#mergeKey) this.#record(this.#now);
+        if (mergeKey === null || mergeKey !== this.#mergeKey) {
+            this.endMerging();
+            this.#record(this.#now);
+        }
         this.#mergeKey = mergeKey;
         this.#now = next;
         this.#dropLostSelection();
@@ -124,6 +153,7 @@ export class Drawing {
     /** Starts a drag: `drag` shows its states, `drop` makes the last one an undo step, `cancel` restores the first. */
     begin() {
         this.cancel();
+        this.endMerging();
         if (!this.unreadable.reason) this.#beforeDrag = this.#now;
     }
 
@@ -144,7 +174,6 @@ export class Drawing {
         this.#beforeDrag = null;
         if (!before || stringify(before) === stringify(this.#now)) return;
         this.#record(before);
-        this.#mergeKey = null;
         this.#notify(true);
     }
 
@@ -169,18 +198,20 @@ export class Drawing {
     /** @param {Snapshot[]} from @param {Snapshot[]} to */
     #restore(from, to) {
         if (this.isDragging) return this.cancel();
+        this.endMerging();
         const snapshot = from.pop();
         if (!snapshot) return;
         to.push(this.#now);
         this.#now = snapshot;
-        this.#mergeKey = null;
         this.#dropLostSelection();
         this.#notify(true);
     }
 
     /** The next change is an undo step of its own. */
     endMerging() {
+        if (!this.isMerging) return;
         this.#mergeKey = null;
+        this.onMerged();
     }
 
     /** @param {number | null} id */
@@ -232,12 +263,10 @@ export class Drawing {
         this.change({ regions: [] });
     }
 
-    /** Removes a region and selects its neighbour. @param {number} id */
+    /** Removes a region. No other is selected, so that a second press of the key removes nothing. @param {number} id */
     remove(id) {
         this.cancel();
-        const index = this.regions.findIndex((region) => region.id === id);
         this.change({ regions: this.regions.filter((region) => region.id !== id) });
-        this.select((this.regions[index] ?? this.regions.at(-1))?.id ?? null);
     }
 
     /**

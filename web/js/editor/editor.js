@@ -8,9 +8,12 @@ import { Drawing } from "./drawing.js";
 import { MAX_REGIONS, parse, stringify } from "./drawing_json.js";
 import { passMouseToGraph } from "./graph_mouse.js";
 import { Keys } from "./keys.js";
+import { unlikeLatent } from "./latent_size.js";
 import { List } from "./list.js";
+import { continueHistory, own, showLiving } from "./living.js";
 import { element } from "./page.js";
 import { runShortcut } from "./shortcuts.js";
+import { sideOf } from "./sides.js";
 import { styleElement } from "./style.js";
 import { toast } from "./toast.js";
 import { Toolbar } from "./toolbar.js";
@@ -73,6 +76,7 @@ class Editor {
     #toolbar;
     #message = element("div", { className: "message", hidden: true });
     #shownReason = "";
+    #isUnrecorded = false; // whether the graph's history lacks the last changes
     #end = new AbortController();
 
     /** @param {EditorNode} node @param {string} name of the input */
@@ -89,6 +93,12 @@ class Editor {
         drawing.onFull = () => toast("warn", say("A drawing has at most {count} regions.", { count: MAX_REGIONS }));
         view.onTool = () => this.#showState();
         view.onEdit = () => this.#list.edit();
+        view.onStroke = () => {
+            this.#list.edit();
+            this.#keys.afterStroke();
+        };
+        drawing.onMerged = () => this.#record();
+        this.root.addEventListener("focusout", () => this.#record());
         drawing.listen((isStep) => {
             const isEmpty = drawing.regions.length === 0;
             // In an empty drawing there is nothing to select: the next drag should draw.
@@ -133,10 +143,19 @@ class Editor {
 
     /** Reports an undo step to the node, as one step of the graph's history too. */
     #step() {
-        const resume = pauseHistory();
+        // What is written in a field, or moved by the arrow keys, becomes one step when it is complete.
+        this.#isUnrecorded = this.drawing.isMerging || this.#keys.isInField;
+        const resume = this.#isUnrecorded ? () => {} : pauseHistory();
         this.onStep();
         this.#node.graph?.setDirtyCanvas(true, true);
         resume();
+    }
+
+    /** Makes what has changed since the last step of the graph's history the next one, if it is complete. */
+    #record() {
+        if (!this.#isUnrecorded || this.#keys.isInField) return;
+        this.#isUnrecorded = false;
+        pauseHistory()();
     }
 
     #showState() {
@@ -159,12 +178,18 @@ class Editor {
     #followNode() {
         const node = this.#node;
         const update = () => {
-            this.#view.size = { width: sideOf(node, "width"), height: sideOf(node, "height") };
+            const size = { width: sideOf(node, "width") ?? 1024, height: sideOf(node, "height") ?? 1024 };
+            this.#view.size = size;
+            const latent = unlikeLatent(node, size);
+            this.#toolbar.warning =
+                latent && say("Regions will be stretched: the latent is {width} x {height} pixels", latent);
             this.#toolbar.showStatus();
             // If the input is linked, the drawing is not used. The classic canvas hides the widget, Nodes 2.0 does not.
             this.root.inert = node.inputs.some(({ widget, link }) => widget?.name === this.name && link != null);
             this.#list.show();
             this.#background.show();
+            own(this.root, node, this.name);
+            showLiving();
         };
         for (const name of /** @type {const} */ (["onConfigure", "onConnectionsChange", "onAfterGraphConfigured"])) {
             chain(node, name, () => queueMicrotask(update));
@@ -184,23 +209,12 @@ class Editor {
         }
         // The linked nodes may have changed.
         app.api.addEventListener("graphChanged", update, { signal: this.#end.signal });
-        this.root.addEventListener("pointerenter", update);
+        for (const type of ["pointerenter", "focusin"]) {
+            this.root.addEventListener(type, () => {
+                update();
+                if (this.root.isConnected) continueHistory(this.drawing, this.root);
+            });
+        }
         queueMicrotask(update);
     }
-}
-
-/**
- * The value of the node's width or height in pixels, followed through a link; 1024 if it is unknown.
- *
- * @param {GraphNode} node
- * @param {"width" | "height"} name
- */
-function sideOf(node, name) {
-    const slot = node.inputs.findIndex((input) => input.name === name);
-    const source = slot >= 0 && node.inputs[slot]?.link != null ? node.getInputNode(slot) : null;
-    const widget = source
-        ? source.widgets?.find(({ value }) => typeof value === "number")
-        : node.widgets?.find((one) => one.name === name);
-    const value = Number(widget?.value);
-    return value > 0 ? value : 1024;
 }

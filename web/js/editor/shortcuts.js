@@ -41,7 +41,7 @@ export function runShortcut(press, drawing, view, edit) {
     } else if (arrow) {
         const step = press.shiftKey ? 10 : 1;
         drawing.move(selected, (arrow[0] * step) / view.size.width, (arrow[1] * step) / view.size.height);
-    } else if (key === "Delete" || key === "Backspace") {
+    } else if (key === "Delete" || (key === "Backspace" && view.tool.name === "select")) {
         drawing.remove(selected);
     } else if (key === "h") {
         drawing.mirror(selected, press.shiftKey ? "y" : "x");

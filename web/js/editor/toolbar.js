@@ -13,6 +13,8 @@ import { TOOLS } from "./tools/all.js";
 export class Toolbar {
     root = element("div", { className: "tools" });
     status = element("div", { className: "status" });
+    /** @type {string | null} shown in place of the tool's hint */
+    warning = null;
 
     #drawing;
     #view;
@@ -114,6 +116,7 @@ export class Toolbar {
         this.#brush.hidden = !tool.paints;
         Object.assign(this.#brushSize, { min: String(SMALLEST), max: String(largestBrush), value: String(brush) });
         this.#brushPixels.textContent = `${brush} px`;
-        this.#hint.textContent = tool.title();
+        const hint = this.warning ?? tool.title();
+        Object.assign(this.#hint, { textContent: hint, title: hint, className: this.warning ? "warning" : "" });
     }
 }

@@ -31,6 +31,8 @@ export class View {
     onTool = () => {};
     /** Called when the selected region's prompt is to be written. */
     onEdit = () => {};
+    /** The same after a stroke, which more of them may follow. */
+    onStroke = () => {};
     /** @type {HTMLImageElement | null} the background */
     picture = null;
     /** @type {Gesture | null} */

@@ -5,7 +5,7 @@ import { paintStroke } from "./stroke.js";
 export const brush = {
     name: "brush",
     key: "b",
-    title: () => say("Paint with a brush (B): adds to the selected painted region; press Escape first for a new one"),
+    title: () => say("Paint with a brush (B): adds to the selected painted region; press Escape twice for a new one"),
     paints: true,
     cursor: "crosshair",
     press(stage, at) {

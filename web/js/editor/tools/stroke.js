@@ -34,6 +34,7 @@ export function paintStroke(stage, at, region, erase) {
             show(simplify(points, stage.grain, width / height));
             if (region) drawing.drop();
             else if (gesture.draft) drawing.add(gesture.draft);
+            if (!erase && drawing.region) stage.onStroke();
         },
     };
     if (region) drawing.begin();
