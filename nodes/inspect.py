@@ -15,7 +15,8 @@ from ..regional.regions import PromptRegion, read_regions
 from ..regional.report import coverage, describe
 from ..samplers import latents
 from ..samplers.latents import Latent
-from ..samplers.providers import check_advanced_sampler, model_of, schedule_steps
+from ..samplers.providers import check_advanced_sampler, model_of
+from ..samplers.schedules import is_whole, schedule_steps
 from . import inputs
 
 _LATENT = "The latent that will be sampled: its size is the canvas. Without it, that is the largest mask's."
@@ -144,6 +145,7 @@ class RegionalReport:
                 base_seed=0,
                 seed=0,
                 add_noise=True,
+                from_end=not is_whole(denoise),
             )
             options = LockstepOptions(blend, inputs.compute(region_compute, crop_context, owner))
             text = describe(engine, Job(owner, scene, plan, lockstep=options))

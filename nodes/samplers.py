@@ -9,8 +9,8 @@ from ..masks.weights import MIX
 from ..regional import engines, mask_grid, two_samplers
 from ..regional.job import Job, LockstepOptions, StepPlan, StepwiseOptions, regional_scene, two_sampler_scene
 from ..samplers.noise import MAX_SEED
-from ..samplers.providers import schedule_steps
 from ..samplers.recovery import FULL_RECOVERY, Recovery
+from ..samplers.schedules import is_whole, schedule_steps
 from . import inputs
 from .data import guidance
 
@@ -123,6 +123,7 @@ class RegionalSampler:
             seed=second_seed(seed, seed_2nd, seed_2nd_mode),
             add_noise=True,
             renoise=seed_2nd_mode != "ignore",
+            from_end=not is_whole(denoise),
         )
         job = Job(
             owner,
@@ -297,7 +298,15 @@ class TwoAdvancedSamplersForMask:
         total = schedule_steps(steps, denoise, owner)
         start = total - steps
         plan = StepPlan(
-            total=total, start=start, regional=start, alone=total, end=total, base_seed=seed, seed=seed, add_noise=True
+            total=total,
+            start=start,
+            regional=start,
+            alone=total,
+            end=total,
+            base_seed=seed,
+            seed=seed,
+            add_noise=True,
+            from_end=not is_whole(denoise),
         )
         job = Job(
             owner,

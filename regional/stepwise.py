@@ -14,8 +14,8 @@ from ..samplers import latents
 from ..samplers.guided import not_finite
 from ..samplers.latents import Latent
 from ..samplers.prompts import RegionSettings
-from ..samplers.providers import Session, as_own, call
-from ..samplers.recovery import NO_RECOVERY
+from ..samplers.providers import AdvancedSampler, Session, as_own, call
+from ..samplers.recovery import NO_RECOVERY, passes
 from ..samplers.schedules import ScheduleCache
 from .job import BASE, Job, Scene, StepPlan
 from .regions import Region, counted
@@ -35,6 +35,8 @@ def run(job: Job) -> Latent:
     # With `paste` the result is the picture before the base's last steps, so these need not be sampled.
     tail = 0 if options.paste else max(steps.end - steps.alone, 0)
     session = Session(planned_steps(job, tail), job.node_id)
+    for note in schedule_notes(job, session.schedules):
+        log.warning("%s, %s", job.owner, note)
     active_at = active_regions(scene, steps, session.schedules)
     latent = latents.without_mask(scene.latent)
     add_noise = steps.add_noise
@@ -133,6 +135,34 @@ def active_regions(scene: Scene, steps: StepPlan, schedules: ScheduleCache) -> C
     ranges = sigma_ranges(scene.regions, base.guidance.model)
     sigmas = (base.schedule(schedules, steps.total) * base.sigma_factor).tolist()
     return lambda step: tuple(n for n in everywhere if sigmas[min(step, len(sigmas) - 1)] in ranges[n])
+
+
+def schedule_notes(job: Job, schedules: ScheduleCache) -> list[str]:
+    """Sentences on schedules of which this engine and KSampler take unlike steps for one denoise.
+
+    Makes all schedules of the run; ValueError for one that cannot be sampled.
+    """
+    steps, notes = job.steps, dict[str, str]()
+    samplers = [job.scene.base, *(region.sampler for region in job.scene.regions)]
+    for name, sampler in zip(job.scene.names, samplers, strict=True):
+        # Other packs' samplers make their own schedules.
+        if not isinstance(sampler, AdvancedSampler):
+            continue
+        for one in passes(sampler.pass_name, job.stepwise.recovery):
+            sampler.schedule(schedules, steps.total, one.sampler_name, owner=f"{job.owner}, {name}")
+        sigmas = sampler.schedule(schedules, steps.total)
+        if len(sigmas) and (shift := steps.shift(sigmas)):
+            last = len(sigmas) - 1
+            ours, ksamplers = (float(sigmas[min(max(step, 0), last)]) for step in (steps.start, steps.start + shift))
+            kind = "a custom schedule" if sampler.scheduler_func is not None else sampler.scheduler
+            notes.setdefault(
+                kind,
+                f"{name}: {kind} has {last} steps where {steps.total} are asked for. With a denoise below 1 the "
+                f"stepwise engine takes the steps {steps.start + 1} to {steps.total} of them, as saved workflows do, "
+                f"from sigma {ours:.4g} on; KSampler takes the last {steps.total - steps.start}, from sigma "
+                f"{ksamplers:.4g} on. Choose the lockstep engine for KSampler's.",
+            )
+    return list(notes.values())
 
 
 def base_place(regions: Sequence[Region], size: tuple[int, int]) -> torch.Tensor:
