@@ -1,6 +1,7 @@
 """LoRA hooks of a prompt whose strength is scheduled by keyframes: each call has that of its sigma, in both engines."""
 
 import comfy.sample
+import comfy.samplers
 import pytest
 import torch
 from comfy.hooks import HookKeyframe, HookKeyframeGroup, create_hook_lora, set_hooks_for_conditioning
@@ -71,28 +72,30 @@ def plain(model, sigmas, conds, seed=5):
 
 @pytest.mark.parametrize("kind", ["KSAMPLER", "stepwise", "lockstep"])
 def test_a_run_that_begins_where_the_last_one_ended(kind):
-    """One step at a low sigma, twice with the same prompts: the second is as the first, and neither at keyframe 0."""
+    """One step at a low sigma, again and again with the same prompts: none of them at the first keyframe."""
     model = random_unet()
-    hooks = scheduled(model)
-    conds = prompt(1, hooks), prompt(9, hooks)
     given = {"steps": 1, "denoise": 0.5, "seed": 5}
 
-    def once():
+    def once(hooks):
+        """`hooks`: of each prompt in turn."""
+        conds = [prompt(n, one) for n, one in zip((1, 9, 1, 9), hooks, strict=True)]
         if kind == "KSAMPLER":
             of = {"cfg": 2.0, "sampler_name": "euler", "scheduler": "normal", **given}
-            return use("KSamplerProvider", basic_pipe=pipe(model, *conds), **of).sample(LATENT)["samples"]
-        one = step_sampler(model, *conds, cfg=2.0)
-        return regional_sampler(LATENT, one, regions((MASK, one)), engine=kind, base_only_steps=0, **given)["samples"]
-
-    import comfy.samplers
+            return use("KSamplerProvider", basic_pipe=pipe(model, *conds[:2]), **of).sample(LATENT)["samples"]
+        base, inside = (step_sampler(model, *pair, cfg=2.0) for pair in (conds[:2], conds[2:]))
+        options = {"engine": kind, "base_only_steps": 0, **given}
+        return regional_sampler(LATENT, base, regions((MASK, inside)), **options)["samples"]
 
     sigmas = comfy.samplers.KSampler(model, 1, "cpu", "euler", "normal", 0.5).sigmas
-    fresh = scheduled(model)
-    want = plain(model, sigmas, (prompt(1, fresh), prompt(9, fresh)))
-    assert relative(want, plain(model, sigmas, (random_cond(1), random_cond(9)))) > 1e-3
+    hooked = plain(model, sigmas, [prompt(n, scheduled(model)) for n in (1, 9)])
+    assert relative(hooked, plain(model, sigmas, (random_cond(1), random_cond(9)))) > 1e-3
+    shared = scheduled(model)
     with torch.inference_mode():
+        want = once([scheduled(model) for _ in range(4)])
+        if kind != "stepwise":
+            assert relative(want, hooked) < 1e-5
         for _ in range(2):
-            assert relative(once(), want) < 1e-5
+            assert relative(once([shared] * 4), want) < 1e-5
 
 
 def test_models_that_share_a_scheduled_hook():
