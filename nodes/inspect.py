@@ -15,7 +15,8 @@ from ..regional.report import coverage, describe
 from ..samplers import latents
 from ..samplers.latents import Latent
 from ..samplers.progress import show_text
-from ..samplers.providers import check_advanced_sampler, model_of, schedule_steps
+from ..samplers.providers import check_advanced_sampler, model_of
+from ..samplers.schedules import is_whole, schedule_steps
 from . import inputs
 
 _LATENT = (
@@ -166,6 +167,7 @@ class RegionalReport:
                 base_seed=0,
                 seed=0,
                 add_noise=True,
+                from_end=not is_whole(denoise),
             )
             options = LockstepOptions(blend, inputs.compute(region_compute, crop_context, owner))
             text = describe(engine, Job(owner, scene, plan, lockstep=options))

@@ -13,8 +13,8 @@ from ..regional import engines, mask_grid, two_samplers
 from ..regional.compute import Compute
 from ..regional.job import Job, LockstepOptions, Scene, StepPlan, StepwiseOptions, regional_scene, two_sampler_scene
 from ..samplers.noise import MAX_SEED
-from ..samplers.providers import schedule_steps
 from ..samplers.recovery import FULL_RECOVERY, Recovery
+from ..samplers.schedules import is_whole, schedule_steps
 from ..samplers.separated import separated_sample
 from . import inputs
 from .data import guidance
@@ -128,6 +128,7 @@ class RegionalSampler(inputs.SharedNode):
             seed=second_seed(seed, seed_2nd, seed_2nd_mode),
             add_noise=True,
             renoise=seed_2nd_mode != "ignore",
+            from_end=not is_whole(denoise),
         )
         scene = regional_scene(samples, base_sampler, regional_prompts, overlap_factor, owner)
         recovery = Recovery(additional_mode, additional_sampler, additional_sigma_ratio)
@@ -349,7 +350,15 @@ class TwoAdvancedSamplersForMask(inputs.SharedNode):
         total = schedule_steps(steps, denoise, owner)
         start = total - steps
         plan = StepPlan(
-            total=total, start=start, regional=start, alone=total, end=total, base_seed=seed, seed=seed, add_noise=True
+            total=total,
+            start=start,
+            regional=start,
+            alone=total,
+            end=total,
+            base_seed=seed,
+            seed=seed,
+            add_noise=True,
+            from_end=not is_whole(denoise),
         )
         job = Job(
             owner,

@@ -76,6 +76,13 @@ class StepPlan:
     # The base-only steps end in a finished picture, and the regional steps begin with new noise from `seed`.
     renoise: bool = False
     leave_noise: bool = True
+    # The steps end where the schedule does, as those of KSampler with a denoise below 1. Some schedules have more or
+    # fewer steps than the `total` they are made for. The stepwise engine counts from the schedule's beginning anyway.
+    from_end: bool = False
+
+    def shift(self, schedule: torch.Tensor) -> int:
+        """What is added to a step to find its sigma in a `schedule` that is made for `total` steps."""
+        return len(schedule) - 1 - self.total if self.from_end else 0
 
 
 @dataclass(frozen=True)

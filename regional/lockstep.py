@@ -89,7 +89,10 @@ class Plan:
 def planned(job: Job, samplers: Sequence[AdvancedSampler], schedules: ScheduleCache, start: int) -> Plan | None:
     """What is sampled from step `start` on; None if no step is left. The report reads the same plan."""
     steps, scene = job.steps, job.scene
-    sigmas = [_sigmas(sampler, schedules, steps, start) for sampler in samplers]
+    sigmas = [
+        _sigmas(sampler, schedules, steps, start, f"{job.owner}, {name}")
+        for name, sampler in zip(scene.names, samplers, strict=True)
+    ]
     own = sigmas[0]
     if len(own) < 2:
         return None
@@ -125,7 +128,8 @@ def _base_only(job: Job, base: AdvancedSampler, session: Session) -> _Begun:
         seed = steps.base_seed if steps.start < steps.regional else steps.seed
         return _Begun(latent, steps.start, seed, steps.add_noise)
     noise = job.scene.noise(latent, steps.base_seed) if steps.add_noise else None
-    span = (steps.start, steps.regional)
+    shift = steps.shift(base.schedule(session.schedules, steps.total, owner=f"{job.owner}, {BASE}"))
+    span = (max(steps.start + shift, 0), max(steps.regional + shift, 0))
     latent = call(base, session, steps.add_noise, steps.base_seed, steps.total, latent, span, False, NO_RECOVERY, noise)
     return _Begun(latent, steps.regional, steps.seed, True)
 
@@ -234,16 +238,17 @@ def _first_sigma(sampler: AdvancedSampler, schedules: ScheduleCache, total: int,
     schedule = sampler.schedule(schedules, total) * sampler.sigma_factor
     if not len(schedule):
         return math.inf
-    steps = len(schedule) - 1
-    return float(schedule[steps - round(steps * denoise)])
+    return float(schedule[max(len(schedule) - 1 - round(total * denoise), 0)])
 
 
-def _sigmas(sampler: AdvancedSampler, schedules: ScheduleCache, steps: StepPlan, start: int) -> torch.Tensor:
+def _sigmas(
+    sampler: AdvancedSampler, schedules: ScheduleCache, steps: StepPlan, start: int, owner: str
+) -> torch.Tensor:
     """The sampler's own sigmas of the steps from `start` on, (steps + 1,)."""
-    schedule = sampler.schedule(schedules, steps.total)
+    schedule = sampler.schedule(schedules, steps.total, owner=owner)
     # Some schedules (ddim_uniform) have more steps than asked for; they are run to their own end, as in KSampler.
     end = steps.end if steps.end < steps.total else len(schedule) - 1
-    return cut(schedule, start, end, steps.leave_noise) * sampler.sigma_factor
+    return cut(schedule, max(start + steps.shift(schedule), 0), end, steps.leave_noise) * sampler.sigma_factor
 
 
 def _loops(names: Sequence[str], samplers: Sequence[AdvancedSampler], sigmas: Sequence[torch.Tensor]) -> list[Loop]:

@@ -1,5 +1,6 @@
 """Sigma schedules: of the host by name, of nodes of the host, and SCHEDULER_FUNC objects. Unit: sigma, descending."""
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -10,6 +11,8 @@ from comfy_extras.nodes_gits import GITSScheduler
 from comfy_extras.nodes_optimalsteps import OptimalStepsScheduler
 
 SchedulerFunc = Callable[[Any, str, int], torch.Tensor]
+# The longest schedule that is made: the largest `steps` at the lowest `denoise` above 0 of the nodes' widgets.
+MAX_SCHEDULE = 1_000_000
 
 
 def gits(coeff: float, steps: int, denoise: float = 1.0) -> torch.Tensor:
@@ -67,15 +70,21 @@ def scheduler_names() -> list[str]:
 
 
 def make_sigmas(
-    model: Any, scheduler: str, sampler_name: str, steps: int, scheduler_func: SchedulerFunc | None = None
+    model: Any,
+    scheduler: str,
+    sampler_name: str,
+    steps: int,
+    scheduler_func: SchedulerFunc | None = None,
+    owner: str = "schedule",
 ) -> torch.Tensor:
     """Return the whole schedule for `steps` steps, (steps + 1,) on the CPU for nearly all schedulers.
 
     Samplers that the host runs without their penultimate sigma (dpm_2, uni_pc, ...) get steps + 1 and lose it;
     `sampler_name` is "" for a SAMPLER object, which has no name. A `scheduler_func` gives its sigmas as they are.
+    ValueError that begins with `owner` if a sigma is NaN or infinite, as with kl_optimal for one step.
     """
     if scheduler_func is not None:
-        return scheduler_func(model, sampler_name, steps).to("cpu")
+        return _finite(scheduler_func(model, sampler_name, steps).to("cpu"), "the custom schedule", steps, owner)
     discard = sampler_name in comfy.samplers.KSampler.DISCARD_PENULTIMATE_SIGMA_SAMPLERS
     steps += discard
     if scheduler in _EXTRA:
@@ -84,7 +93,16 @@ def make_sigmas(
         sigmas = comfy.samplers.calculate_sigmas(model.get_model_object("model_sampling"), scheduler, steps)
     if discard:
         sigmas = torch.cat([sigmas[:-2], sigmas[-1:]])
-    return sigmas.to("cpu")
+    return _finite(sigmas.to("cpu"), scheduler, steps, owner)
+
+
+def _finite(sigmas: torch.Tensor, scheduler: str, steps: int, owner: str) -> torch.Tensor:
+    if not bool(sigmas.isfinite().all()):
+        raise ValueError(
+            f"{owner}: {scheduler} makes no schedule for {steps} step{'' if steps == 1 else 's'}, its sigmas are NaN "
+            "or infinite; take more steps, or another scheduler."
+        )
+    return sigmas
 
 
 def cut(sigmas: torch.Tensor, start: int, end: int, leave_noise: bool) -> torch.Tensor:
@@ -99,6 +117,26 @@ def cut(sigmas: torch.Tensor, start: int, end: int, leave_noise: bool) -> torch.
     return part[start:] if start < last else part[:0]
 
 
+def schedule_steps(steps: int, denoise: float, owner: str) -> int:
+    """floor(steps / denoise): the steps for which the schedule is made, of which the last `steps` are sampled."""
+    if not denoise > 0.0:
+        raise ValueError(
+            f"{owner}: denoise must be above 0, {denoise} came, which leaves no step to sample; raise it (1.0 repaints "
+            "everything), or take this node out of the graph."
+        )
+    if steps / denoise > MAX_SCHEDULE:
+        raise ValueError(
+            f"{owner}: {steps} steps at denoise {denoise:g} are the end of a schedule of {steps / denoise:.3g} steps, "
+            f"at most {MAX_SCHEDULE} can be made; raise denoise."
+        )
+    return math.floor(steps / denoise)
+
+
+def is_whole(denoise: float) -> bool:
+    """Whether a denoise runs a whole schedule, as KSampler judges it; below, its last steps are run."""
+    return denoise > 0.9999
+
+
 class ScheduleCache:
     """The schedules of one node run, each made once. Do not change a schedule that it returns."""
 
@@ -107,11 +145,17 @@ class ScheduleCache:
         self._schedules: dict[tuple[Any, ...], tuple[torch.Tensor, Any, Any]] = {}
 
     def sigmas(
-        self, model: Any, scheduler: str, sampler_name: str, steps: int, scheduler_func: SchedulerFunc | None = None
+        self,
+        model: Any,
+        scheduler: str,
+        sampler_name: str,
+        steps: int,
+        scheduler_func: SchedulerFunc | None = None,
+        owner: str = "schedule",
     ) -> torch.Tensor:
         """`make_sigmas` of the same arguments."""
         key = (id(model), scheduler, sampler_name, steps, id(scheduler_func))
         if key not in self._schedules:
-            sigmas = make_sigmas(model, scheduler, sampler_name, steps, scheduler_func)
+            sigmas = make_sigmas(model, scheduler, sampler_name, steps, scheduler_func, owner)
             self._schedules[key] = (sigmas, model, scheduler_func)
         return self._schedules[key][0]

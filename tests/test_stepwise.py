@@ -514,3 +514,74 @@ def test_one_bar_over_the_whole_run(monkeypatch):
     values = [value for value, _, _ in reports]
     assert {(total, node_id) for _, total, node_id in reports} == {(2 + 4 * 3, "17")}
     assert values == sorted(values) and values[-1] == 2 + 4 * 3
+
+
+# Samplers that need several steps
+
+
+def looks_ahead(model, x, sigmas, extra_args=None, callback=None, disable=None):
+    """euler, which looks at the sigma after the next: as samplers with a schedule of their own do."""
+    for n in range(len(sigmas) - 1):
+        denoised = model(x, sigmas[n] * x.new_ones([x.shape[0]]), **(extra_args or {}))
+        after_next = sigmas[n + 2] if n + 3 < len(sigmas) or n == 0 else sigmas[n + 1]
+        assert after_next <= sigmas[n]
+        x = x + (x - denoised) / sigmas[n] * (sigmas[n + 1] - sigmas[n])
+    return x
+
+
+def adds_sizes(model, x, sigmas, extra_args=None, callback=None, disable=None):
+    """Fails as torch does where a schedule is shorter than what it is added to."""
+    sigmas[:2] + torch.ones(3) if len(sigmas) < 3 else None
+    return looks_ahead(model, x, sigmas, extra_args)
+
+
+def fails(model, x, sigmas, extra_args=None, callback=None, disable=None):
+    raise RuntimeError("a fault of its own")
+
+
+def custom(function):
+    return comfy.samplers.KSAMPLER(function)
+
+
+def named_run(function, where, engine="stepwise", **inputs):
+    odd = pixels(A, sampler_opt=custom(function))
+    base, inside = (odd, pixels(B)) if where == "the base" else (pixels(A), odd)
+    options = {"engine": engine, "steps": 4, "base_only_steps": 2, **inputs}
+    return regional_sampler(latent(), base, regions((box(12, 20, 0, 0, 6, 6), inside)), **options)["samples"]
+
+
+@pytest.mark.parametrize("where", ["the base", "region 1"])
+@pytest.mark.parametrize("function, kind", [(looks_ahead, "IndexError"), (adds_sizes, "RuntimeError")])
+def test_a_sampler_that_needs_several_steps_is_named_with_the_engine_that_gives_them(function, kind, where):
+    with pytest.raises(ValueError) as error:
+        named_run(function, where)
+    said = str(error.value)
+    assert said.startswith(f"RegionalSampler, {where}: its sampler {function.__name__} failed ({kind}: ")
+    assert "choose the lockstep engine, which gives it the whole schedule" in said
+    assert named_run(function, where, "lockstep").isfinite().all()
+
+
+def test_other_faults_of_a_sampler_stay_its_own():
+    with pytest.raises(RuntimeError, match=r"^a fault of its own$"):
+        named_run(fails, "region 1")
+
+
+@pytest.mark.parametrize("fault", [IndexError("of the model"), RuntimeError("The size of tensor a is wrong")], ids=str)
+def test_faults_of_a_model_stay_its_own(fault):
+    def fail(x, sigma):
+        raise fault
+
+    broken = step_sampler(wrapped(texture_model(), fail), B, NEUTRAL)
+    with pytest.raises(type(fault)) as error:
+        regional_sampler(latent(), pixels(A), regions((box(12, 20, 0, 0, 6, 6), broken)), steps=4)
+    assert error.value is fault
+
+
+def test_a_call_over_several_steps_fails_as_it_is():
+    """The base-only steps are one call: there the engine is not to blame."""
+
+    def fails_late(model, x, sigmas, extra_args=None, callback=None, disable=None):
+        return sigmas[len(sigmas)]
+
+    with pytest.raises(IndexError):
+        named_run(fails_late, "the base")
