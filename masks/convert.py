@@ -14,8 +14,9 @@ def as_mask(value: object, owner: str) -> torch.Tensor:
     """Convert `value` to a mask: a new float32 tensor (B, H, W) on the CPU, clamped to 0..1.
 
     Accepts (H, W), (B, H, W), (B, 1, H, W), (B, 1, 1, H, W) and one mask per frame (1, 1, T, H, W), which becomes
-    (T, H, W), on any device and of any real dtype: uint8 is divided by 255, bool becomes 0 or 1. Logs a warning if
-    values lie outside of 0..1. `owner` begins warnings and errors, e.g. "region 2". Copies; never changes `value`.
+    (T, H, W), on any device and of any real dtype: uint8 is divided by 255, bool becomes 0 or 1. No mask at all,
+    (0, H, W), is one empty mask: detectors that find nothing give it. Logs a warning if values lie outside of 0..1.
+    `owner` begins warnings and errors, e.g. "region 2". Copies; never changes `value`.
 
     Raises TypeError if `value` is no tensor, ValueError for any other shape, for an empty tensor and for NaN.
     """
@@ -45,7 +46,9 @@ def _squeezed(value: torch.Tensor, owner: str) -> torch.Tensor:
     """A view (B, H, W) of `value`; ValueError for a shape that `as_mask` does not accept."""
     shape = tuple(value.shape)
     mask = value
-    if mask.ndim == 2:
+    if mask.ndim in (3, 4) and shape[0] == 0 and (mask.ndim == 3 or shape[1] == 1):
+        mask = mask.new_zeros((1, *shape[-2:]))
+    elif mask.ndim == 2:
         mask = mask.unsqueeze(0)
     elif mask.ndim == 4 and shape[1] == 1:
         mask = mask.squeeze(1)
@@ -74,5 +77,7 @@ def check_batch(mask: torch.Tensor, batch: int, owner: str) -> None:
     if mask.shape[0] not in (1, batch):
         expected = "1 mask" if batch == 1 else f"1 mask or {batch} (one for each picture of the latent batch)"
         raise ValueError(
-            f"{owner}: {expected} expected, {mask.shape[0]} came; give one mask, or a latent batch of {mask.shape[0]}."
+            f"{owner}: {expected} expected, {mask.shape[0]} came; join them with MaskComposite (operation or), select "
+            "one with RegionalMaskFromBatch, make a region of each with RegionalPromptsFromMasks, or give a latent "
+            f"batch of {mask.shape[0]}."
         )

@@ -1,6 +1,7 @@
-"""Nodes that make all regions at once, from a picture in flat colours or from a layout of cells."""
+"""Nodes that make all regions at once, from a picture in flat colours, a layout of cells or a list of masks."""
 
 import logging
+import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -12,6 +13,7 @@ from ..masks.convert import as_mask
 from ..masks.formats import colors as painted
 from ..masks.formats import layout as layouts
 from ..masks.formats.overlay import Rgb, overlay
+from ..masks.shape import resize
 from ..samplers.providers import kind_of
 from . import inputs
 from .prompts import PromptedMask, check_clip, encode_regions
@@ -74,12 +76,21 @@ def first_picture(image: object, owner: str) -> torch.Tensor:
 
 
 def _regions(
-    masks: torch.Tensor, prompts: str, model: Any, clip: Any, negative: Any, cfg: float, each: str, owner: str
+    masks: Sequence[torch.Tensor] | torch.Tensor,
+    prompts: str,
+    model: Any,
+    clip: Any,
+    negative: Any,
+    cfg: float,
+    each: str,
+    owner: str,
+    keep_empty: bool = False,
 ) -> Any:
-    """REGIONAL_PROMPTS of the masks (N, H, W) that have a line in `prompts`.
+    """REGIONAL_PROMPTS of the masks (N masks of (H, W)) that have a line in `prompts`.
 
     An ExecutionBlocker if there is none, or if an input that regions need is not connected: masks and preview remain
-    usable. `each` is the word for what a mask stands for, for texts.
+    usable. `each` is the word for what a mask stands for, for texts. With `keep_empty` an empty mask is a region too,
+    which the sampler leaves out.
     """
     lines = [line.strip() for line in prompts.rstrip().split("\n")]
     if len(lines) > len(masks):
@@ -88,16 +99,18 @@ def _regions(
     if missing := [name for name, value in given.items() if value is None]:
         return ExecutionBlocker(f"{owner}: regional_prompts needs {', '.join(missing)}; connect them, or use masks.")
     check_clip(clip, owner)
-    found = encode_regions(_prompted(masks, lines, owner), model, clip, negative, cfg, owner)
+    found = encode_regions(_prompted(masks, lines, owner, keep_empty), model, clip, negative, cfg, owner)
     return found or ExecutionBlocker(f"{owner}: no {each} has a prompt; write one line for each into prompts.")
 
 
-def _prompted(masks: torch.Tensor, lines: Sequence[str], owner: str) -> Iterator[PromptedMask]:
-    """The masks (N, H, W) with their lines, without those that are empty. A line for an empty mask is warned of."""
+def _prompted(
+    masks: Sequence[torch.Tensor] | torch.Tensor, lines: Sequence[str], owner: str, keep_empty: bool
+) -> Iterator[PromptedMask]:
+    """The masks (H, W) with their lines, without those that are empty. A line for an empty mask is warned of."""
     for number, (mask, line) in enumerate(zip(masks, lines, strict=False), 1):
         if not line:
             continue
-        if mask.any():
+        if keep_empty or mask.any():
             yield PromptedMask(mask, line)
         else:
             log.warning("%s: the mask of line %d of the prompts is empty, so the region is left out.", owner, number)
@@ -250,6 +263,72 @@ def _side(name: str) -> inputs.Declaration:
     }
 
 
+class RegionalPromptsFromMasks:
+    CATEGORY = inputs.CATEGORY
+    DESCRIPTION = (
+        "Makes all regions from a batch or a list of masks, such as a detector's: each mask is a region, each line of "
+        "text is the prompt of one mask."
+    )
+    SEARCH_ALIASES = ["masks to regions", "mask list", "mask batch", "detector", "segmentation", "SEGS", "region"]
+    # A list of masks would otherwise run the node, and all behind it, once for each mask.
+    INPUT_IS_LIST = True
+    RETURN_TYPES = _RETURN_TYPES
+    RETURN_NAMES = _RETURN_NAMES
+    OUTPUT_TOOLTIPS = (
+        "A region for each mask that has a prompt; it uses the base's sampler. Needs model, clip and negative.",
+        "All masks, in order, as a batch. RegionalMaskFromBatch selects one of them.",
+        "Every mask with its number, which is the number of its line in prompts.",
+    )
+    FUNCTION = "make"
+
+    @classmethod
+    def INPUT_TYPES(cls) -> dict[str, Any]:
+        return {
+            "required": {
+                "masks": (
+                    "MASK",
+                    {
+                        "tooltip": "A batch or a list of masks, of any sizes: each is a region, in this order. A list "
+                        "makes one picture with all regions, not a picture for each mask."
+                    },
+                ),
+                "prompts": _prompts("mask"),
+            },
+            "optional": {
+                **_guidance_inputs(),
+                "image": ("IMAGE", {"tooltip": "Background picture of the preview. It changes nothing else."}),
+            },
+        }
+
+    def make(
+        self,
+        masks: list[Any],
+        prompts: list[str],
+        model: Sequence[Any] = (None,),
+        clip: Sequence[Any] = (None,),
+        negative: Sequence[Any] = (None,),
+        cfg: Sequence[float] = (8.0,),
+        image: Sequence[Any] = (None,),
+    ) -> Result:
+        owner = type(self).__name__
+        given = {"model": model, "clip": clip, "negative": negative, "cfg": cfg, "image": image}
+        for name, values in given.items():
+            if len(values) > 1:
+                log.warning("%s: a list of %d values came for %s, only the first counts.", owner, len(values), name)
+        picture = None if image[0] is None else first_picture(image[0], owner)
+        batches = [as_mask(one, f"{owner}, masks") for one in masks]
+        # A detector gives no mask, (0, H, W), for a picture in which it finds nothing; that is no region.
+        found = [batch for batch, one in zip(batches, masks, strict=True) if len(one)]
+        found = found or batches[:1] or [torch.zeros(1, 64, 64)]
+        single = [mask for batch in found for mask in batch]
+        regions = _regions(
+            single, "\n".join(prompts), model[0], clip[0], negative[0], cfg[0], "mask", owner, keep_empty=True
+        )
+        # One size for the output: that of the largest mask.
+        size = max((tuple(mask.shape) for mask in single), key=math.prod)
+        return _result(regions, torch.cat([resize(mask[None], size) for mask in single]), picture, None)
+
+
 class RegionalMaskFromBatch:
     CATEGORY = inputs.CATEGORY
     DESCRIPTION = "Selects one mask of a batch, for a region with its own sampler."
@@ -287,5 +366,6 @@ class RegionalMaskFromBatch:
 NODES = [
     ("RegionalPromptsFromColorMask", "Regional Prompts from Color Mask", RegionalPromptsFromColorMask),
     ("RegionalGrid", "Regional Grid (rows and columns)", RegionalGrid),
+    ("RegionalPromptsFromMasks", "Regional Prompts from Masks", RegionalPromptsFromMasks),
     ("RegionalMaskFromBatch", "Regional Mask from Batch", RegionalMaskFromBatch),
 ]

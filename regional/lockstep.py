@@ -183,7 +183,7 @@ def regional_guider(
     the model's percent_to_sigma.
     """
     regions = read_regions(prompts, base.model, overlap, owner)
-    guidances = [base, *(sampler.guidance for sampler in own_samplers(regions, owner))]
+    guidances = [base, *(sampler.guidance for sampler in own_samplers(regions, owner, base))]
     for region, guidance in zip(regions, guidances[1:], strict=True):
         _check_sampling(base.model, guidance.model, f"{owner}, {region.name}")
     percent_to_sigma = base.model.get_model_object("model_sampling").percent_to_sigma

@@ -1,6 +1,6 @@
 """One sampling call over given sigmas: the host's CFGGuider on a latent, with mask, noise, preview and interrupt."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import comfy.model_management
@@ -45,6 +45,18 @@ class Guidance:
         if not self._has_negative:
             return {"positive": node_helpers.conditioning_set_values(self.positive, {"guidance": self.cfg})}
         return {"positive": self.positive, "negative": self.negative}
+
+    def with_embedded(self, base: "Guidance") -> "Guidance":
+        """A copy whose positive has the `guidance` value of the base's positive, where it has none of its own.
+
+        Models such as Flux take this value with the prompt; without it they assume 3.5. A text that a node encodes by
+        itself never passed through the FluxGuidance of the base.
+        """
+        values = [options["guidance"] for _, options in base.conds()["positive"] if "guidance" in options]
+        if not values or all("guidance" in options for _, options in self.positive):
+            return self
+        positive = [[text, {"guidance": values[0], **options}] for text, options in self.positive]
+        return replace(self, positive=positive)
 
     def guider(self) -> Any:
         guider = InterruptibleGuider(self.model)

@@ -161,8 +161,8 @@ class InheritedSampler:
         return g.model, g.cfg, None, None, g.positive, g.negative, 1.0
 
     def with_base(self, base: AdvancedSampler) -> AdvancedSampler:
-        """The region's guidance with the base's sampler and schedule."""
-        return replace(base, guidance=self.guidance)
+        """The region's guidance with the base's sampler and schedule; see `Guidance.with_embedded`."""
+        return replace(base, guidance=self.guidance.with_embedded(base.guidance))
 
     def sample_advanced(self, *_: Any, **__: Any) -> Latent:
         raise TypeError(

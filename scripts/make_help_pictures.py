@@ -62,6 +62,7 @@ PICTURES = {
     "RegionEditor": Picture("region_editor", size=(860, 770)),
     "RegionalPromptsFromColorMask": Picture("color_mask", runs="RegionalPromptsFromColorMask", size=(300, 560)),
     "RegionalGrid": Picture("grid", runs="RegionalGrid", size=(300, 560)),
+    "RegionalPromptsFromMasks": Picture("masks", runs="RegionalPromptsFromMasks", size=(300, 560)),
     "RegionalMaskFromBatch": Picture("color_mask", runs="RegionalPromptsFromColorMask"),
     "RegionalPreview": Picture("check_regions", runs="RegionalPreview", direct=True, size=(340, 460)),
     "RegionalReport": Picture("check_regions", runs="RegionalReport", direct=True, size=(600, 540)),

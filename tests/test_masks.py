@@ -177,7 +177,14 @@ def test_as_mask_does_not_warn_of_a_mask(value, caplog):
     assert as_mask(value, "region 7").flatten().tolist() == [0.0, 1.0] and not caplog.records
 
 
-NO_MASKS = [(), (7,), (2, 3, 5, 7), (1, 5, 7, 3), (1, 2, 1, 5, 7), (0, 5, 7), (3, 0, 7), (1,) * 6]
+NO_MASKS = [(), (7,), (2, 3, 5, 7), (1, 5, 7, 3), (1, 2, 1, 5, 7), (0, 0, 7), (3, 0, 7), (1,) * 6]
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.uint8, torch.bool])
+@pytest.mark.parametrize("shape", [(0, 5, 7), (0, 1, 5, 7)], ids=str)
+def test_as_mask_takes_no_mask_as_an_empty_one(shape, dtype):
+    mask = as_mask(torch.zeros(shape, dtype=dtype), "region 7")
+    assert mask.dtype == torch.float32 and torch.equal(mask, torch.zeros(1, 5, 7))
 
 
 @pytest.mark.parametrize("shape", NO_MASKS, ids=str)
@@ -217,6 +224,14 @@ def test_check_batch_accepts_one_or_all(masks, batch):
 def test_check_batch_refuses_others_with_both_numbers(masks, batch):
     with pytest.raises(ValueError, match=rf"region 3: .*\b{batch}\b.*\b{masks}\b"):
         check_batch(torch.zeros(masks, 2, 2), batch, "region 3")
+
+
+def test_check_batch_says_how_to_make_one_of_several():
+    """Detectors give one mask for each thing that they find in a picture."""
+    with pytest.raises(ValueError, match=r"^region 3: 1 mask expected, 6 came; ") as error:
+        check_batch(torch.zeros(6, 2, 2), 1, "region 3")
+    for way in ("MaskComposite (operation or)", "RegionalMaskFromBatch", "RegionalPromptsFromMasks"):
+        assert way in str(error.value)
 
 
 # resize

@@ -225,6 +225,11 @@ DECLARED = {
         "optional": {**ENCODED, "image": socket("IMAGE")},
         "returns": ["REGIONAL_PROMPTS", "MASK", "IMAGE"],
     },
+    "RegionalPromptsFromMasks": {
+        "required": {"masks": socket("MASK"), "prompts": PROMPTS},
+        "optional": {**ENCODED, "image": socket("IMAGE")},
+        "returns": ["REGIONAL_PROMPTS", "MASK", "IMAGE"],
+    },
     "RegionalPreview": {
         "required": sockets(regional_prompts="REGIONAL_PROMPTS"),
         "optional": {**sockets(image="IMAGE", samples="LATENT"), "overlap_factor": OVERLAP, **BLEND},
@@ -992,6 +997,7 @@ OURS_ALONE = {
     "RegionalGuider",
     "RegionalPromptFromConditioning",
     "RegionalPromptsFromColorMask",
+    "RegionalPromptsFromMasks",
     "RegionalGrid",
     "RegionEditor",
     "RegionalMaskFromBatch",
