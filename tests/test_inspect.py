@@ -106,10 +106,13 @@ def test_stretched_regions_are_reported():
 
 @pytest.mark.parametrize("engine", ["stepwise", "lockstep"])
 def test_stretched_regions_are_told_on_the_sampler(engine, sent, caplog):
+    model = random_unet()
+    prompts = regions((ONE, sampler(1, model)), (TWO, sampler(2, model)))
+
     def run(latent):
         sent.clear()
         caplog.clear()
-        regional_sampler(latent, sampler(0), PROMPTS, engine=engine, steps=2, base_only_steps=0, unique_id="7")
+        regional_sampler(latent, sampler(0, model), prompts, engine=engine, steps=2, base_only_steps=0, unique_id="7")
         texts = [as_text(message) for message in sent if isinstance(message[1], bytes)]
         return texts[-1], [record.getMessage() for record in caplog.records if "stretched" in record.getMessage()]
 
@@ -121,8 +124,10 @@ def test_stretched_regions_are_told_on_the_sampler(engine, sent, caplog):
 
 
 def test_stretched_regions_are_told_on_the_node_that_runs_the_guider(sent, caplog):
-    condition = {"positive": random_cond(1), "negative": random_cond(9), "cfg": 1.0}
-    guider = use("RegionalGuider", model=MODEL, regional_prompts=PROMPTS, **condition)
+    model = random_unet()
+    prompts = regions((ONE, sampler(1, model)), (TWO, sampler(2, model)))
+    conds = {"positive": random_cond(0), "negative": random_cond(9), "cfg": 1.0}
+    guider = use("RegionalGuider", model=model, regional_prompts=prompts, **conds)
     with CurrentNodeContext("prompt", "12"):
         for latent in (LATENT, WIDE):
             sent.clear()

@@ -2,6 +2,7 @@
 import { sideOf } from "./sides.js";
 
 const TO_SAMPLERS = ["REGIONAL_PROMPTS", "GUIDER", "MASK"]; // types of the links on the way from the regions
+const PICTURES = ["LoadImage"]; // nodes whose shown picture is what they return
 const MAX_NODES = 50;
 const LATENT_PIXEL = 8; // pixels
 
@@ -52,7 +53,7 @@ function sizeOf(node) {
     for (let depth = 0; source && depth < MAX_NODES; depth++) {
         const [width, height] = [sideOf(source, "width"), sideOf(source, "height")];
         if (width && height) return { width, height };
-        const picture = source.comfyClass === "LoadImage" ? source.imgs?.[0] : null;
+        const picture = PICTURES.includes(source.comfyClass ?? "") ? source.imgs?.[0] : null;
         if (picture?.naturalWidth) return { width: picture.naturalWidth, height: picture.naturalHeight };
         const input = SAME_PROPORTIONS[source.comfyClass ?? ""];
         const slot = source.inputs.findIndex(({ name }) => name === input);
