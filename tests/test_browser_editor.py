@@ -663,6 +663,7 @@ def test_the_graphs_undo_inside_a_subgraph(editor):
     (definition,) = frontend.save()["definitions"]["subgraphs"]
     (kept,) = [one for one in definition["nodes"] if one["type"] == EDITOR]
     assert json.loads(kept["widgets_values"][-1])["regions"] == again.regions
+    frontend.leave()
 
 
 def test_in_a_subgraph(editor):
