@@ -240,6 +240,8 @@ def test_the_first_region_may_be_left_out(off, frontend, sampler):
     (sent,) = (node["inputs"] for node in frontend.queue().values() if node["class_type"] == COMBINE)
     assert list(sent) == ["regional_prompts2"]
     frontend.run()
+    # The frontend's own word on a bypassed node that has nothing to pass on.
+    frontend.said = [text for text in frontend.said if "No input types match type [REGIONAL_PROMPTS]" not in text]
 
 
 def test_second_seed_where_it_stays(frontend, sampler):
