@@ -399,10 +399,13 @@ def test_a_list_of_masks_makes_one_picture_with_all_regions(how, client):
         sigmas=graph.add("BasicScheduler", model=loader, scheduler="normal", steps=2, denoise=1.0),
         latent_image=graph.add("EmptyLatentImage", width=96, height=64, batch_size=1),
     )
-    graph.add("SaveImage", images=graph.add("VAEDecode", samples=latent, vae=[loader[0], 2]), filename_prefix="test")
-    run = client.run(graph)
-    assert [tuple(picture.shape) for picture in run.pictures] == [(64, 96, 3)] * 2  # the preview, and one picture
-    assert len([data for data in run.of("executed") if data["node"] == node[0]]) == 1
+    picture = graph.add("VAEDecode", samples=latent, vae=[loader[0], 2])
+    save = graph.add("SaveImage", images=picture, filename_prefix="test")
+    shown = {data["node"]: data["output"]["images"] for data in client.run(graph).of("executed")}
+    assert len(shown[node[0]]) == len(shown[save[0]]) == 1  # one preview, and one picture
+    (preview,) = shown[node[0]]
+    colors = to_tensor(client.server.view(preview))
+    assert colors.shape == (64, 96, 3) and (colors[0, 0] - colors[0, 95]).abs().max() > 0.2  # of both regions
 
 
 def grid_graph(**inputs):
