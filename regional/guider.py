@@ -14,8 +14,10 @@ import torch
 
 from ..samplers.guided import Guidance, not_finite
 from .compute import Answer, Ask, Compute
+from .compute.crop import naming_misfits
 from .compute.planner import Evaluation, Planner
 from .host import ALWAYS_UNCOND, POST_CFG, ModelOptions, make_active
+from .host_functions import with_host_functions
 from .models.group import NEGATIVE, POSITIVE, ModelGroup
 from .models.lora import NotRoutable
 from .models.serving import LoraMethod, serve
@@ -97,7 +99,7 @@ class RegionalRun(ModelGroup):
         self._sigmas = sigmas
         self._planner = Planner(guider.compute)
         self._answers: dict[int, Answer] = {}
-        self._told: set[int] = set()
+        self._told: set[str] = set()
         self._active: ModelGroup | None = None  # None: this one
         self._always_uncond = False
         self._latent_image: torch.Tensor
@@ -140,8 +142,9 @@ class RegionalRun(ModelGroup):
         seed: int | None,
     ) -> Callable[[], None]:
         """`inner` inside of the host's preparation of another group."""
+        # A copy: wrappers of a model may work on its noise in place (FreeNoise of context windows).
         return lambda: group.sample(
-            noise, latent_image, _Prepare(group, inner), self._sigmas, denoise_mask, None, True, seed
+            noise.clone(), latent_image, _Prepare(group, inner), self._sigmas, denoise_mask, None, True, seed
         )
 
     def inner_sample(self, noise: torch.Tensor, latent_image: torch.Tensor, *args: Any, **kwargs: Any) -> Any:
@@ -183,7 +186,7 @@ class RegionalRun(ModelGroup):
             self._planner.forget_answers()
         evaluation = self._planner.evaluate(self._groups, self._maps, timestep, asked)
         weights = evaluation.weights
-        self._say_fallbacks(evaluation)
+        self._say(evaluation)
         self._keep_input(weights, x)
         for group, asks in self._in_loaded_order(evaluation.asks):
             # The sampler's post-cfg functions belong to the composed denoised, not to the base's.
@@ -191,7 +194,10 @@ class RegionalRun(ModelGroup):
             if self._always_uncond:
                 options = {**options, ALWAYS_UNCOND: True}
             self._activate(group)
-            for answer in self._compute.answer(group, asks, x, timestep, options):
+            cropped = [self._names[member] for ask in asks if ask.box is not None for member in ask.members]
+            with with_host_functions(group.functions), naming_misfits(cropped):
+                answers = self._compute.answer(group, asks, x, timestep, options)
+            for answer in answers:
                 self._answers.update(dict.fromkeys(answer.ask.members, answer))
         denoised = self._blend(weights, x, lambda answer, member: answer.denoised[member])
         # A sum is finite only if all of it is, and much faster than to look at each number.
@@ -202,13 +208,13 @@ class RegionalRun(ModelGroup):
             for options in requests
         ]
 
-    def _say_fallbacks(self, evaluation: Evaluation) -> None:
-        """Log once for each member that it is not computed in the way that was asked for."""
+    def _say(self, evaluation: Evaluation) -> None:
+        """Log once what is not computed in the way that was asked for."""
         for ask in evaluation.plan:
-            for member in ask.members if ask.fallback else ():
-                if member not in self._told:
-                    self._told.add(member)
-                    log.warning(self._compute.said(self._names[member], ask))
+            for sentence in (one for n in ask.members for one in self._compute.said(self._names[n], ask)):
+                if sentence not in self._told:
+                    self._told.add(sentence)
+                    log.warning(sentence)
 
     def _keep_input(self, weights: Weights, x: torch.Tensor) -> None:
         """The answer of members that keep the input picture is that picture."""

@@ -68,17 +68,26 @@ def guided(
 
 
 def through_predict_noise_wrappers(
-    guider: Any, predict: Callable[..., torch.Tensor], x: torch.Tensor, timestep: torch.Tensor, options: ModelOptions
+    guider: Any,
+    predict: Callable[..., torch.Tensor],
+    x: torch.Tensor,
+    timestep: torch.Tensor,
+    options: ModelOptions,
+    seed: int | None = None,
+    wrapped: ModelOptions | None = None,
 ) -> tuple[torch.Tensor, bool]:
     """`predict(x, timestep, options, seed)` inside the guider's PREDICT_NOISE wrappers, and whether it has any.
 
-    This is comfy.samplers.CFGGuider.outer_predict_noise with another function in the place of predict_noise.
+    This is comfy.samplers.CFGGuider.outer_predict_noise with another function in the place of predict_noise. `wrapped`:
+    the options that hold the wrappers; by default the guider's.
     """
     wrappers = comfy.patcher_extension.get_all_wrappers(
-        comfy.patcher_extension.WrappersMP.PREDICT_NOISE, guider.model_options, is_model_options=True
+        comfy.patcher_extension.WrappersMP.PREDICT_NOISE,
+        guider.model_options if wrapped is None else wrapped,
+        is_model_options=True,
     )
     executor = comfy.patcher_extension.WrapperExecutor.new_class_executor(predict, guider, wrappers)
-    return executor.execute(x, timestep, options, None), bool(wrappers)
+    return executor.execute(x, timestep, options, seed), bool(wrappers)
 
 
 @contextmanager

@@ -128,7 +128,7 @@ def _lockstep(job: Job, samplers: Sequence[AdvancedSampler]) -> _Outlook:
                 sampled[member] += 1
             costs.append(sum((cost(group, asks, scene.size, shape[0]) for group, asks in evaluation.asks), Cost()))
             for ask in evaluation.plan:
-                said.update(dict.fromkeys(compute.said(scene.names[n], ask) for n in ask.members if ask.fallback))
+                said.update(dict.fromkeys(one for n in ask.members for one in compute.said(scene.names[n], ask)))
     notes = [note for group in groups for note in group.notes]
     if len(groups) > 1:
         notes.append(f"{len(groups)} models are needed in each step; loading them in turns is slow if memory is short.")

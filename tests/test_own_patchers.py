@@ -5,10 +5,9 @@ import comfy.model_patcher
 import comfy.utils
 import pytest
 import torch
-from loras import Patching, with_lora
-from test_lora import UNET_CONV, UNET_LINEAR, lockstep, plain
+from loras import UNET_CONV, UNET_LINEAR, Patching, with_lora
 from testing_pack.models import random_cond, random_unet
-from use import relative, step_sampler
+from use import lockstep, plain, regions, relative, step_sampler
 
 LAYERS = UNET_LINEAR + UNET_CONV
 LATENT = {"samples": torch.zeros(1, 4, 8, 12)}
@@ -64,9 +63,9 @@ def packed_unet():
 
 def pictures(model, clone):
     base, inside = (step_sampler(one, random_cond(1), random_cond(9)) for one in (model, clone))
-    want = plain(inside, LATENT)
-    assert relative(want, plain(base, LATENT)) > 1e-3
-    return lockstep(LATENT, base, (torch.ones(1, 8, 12), inside)), want
+    want = plain(inside, LATENT, steps=3)
+    assert relative(want, plain(base, LATENT, steps=3)) > 1e-3
+    return lockstep(LATENT, base, regions((torch.ones(1, 8, 12), inside)), steps=3), want
 
 
 @pytest.mark.parametrize("kind", ["dora", "oft", "diff"])
@@ -86,11 +85,13 @@ def test_what_is_added_needs_no_patcher(kind, caplog):
     layers = [layer for layer in LAYERS if kind != "bias" or "to_" not in layer]
     clone = with_lora(model, layers, 0.8, kind=kind)
     base = step_sampler(model, random_cond(1), random_cond(9))
-    plain(base, LATENT)
+    plain(base, LATENT, steps=3)
+    inside = step_sampler(clone, random_cond(1), random_cond(9))
     with Patching() as patching:
-        got = lockstep(LATENT, base, (torch.ones(1, 8, 12), step_sampler(clone, random_cond(1), random_cond(9))))
+        got = lockstep(LATENT, base, regions((torch.ones(1, 8, 12), inside)), steps=3)
+        )
     assert patching.count == 0 and "weights are" not in caplog.text
-    assert relative(got, plain(step_sampler(clone, random_cond(1), random_cond(9)), LATENT)) < 1e-5
+    assert relative(got, plain(inside, LATENT, steps=3)) < 1e-5
 
 
 class Rounded(torch.nn.Module):

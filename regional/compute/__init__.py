@@ -17,12 +17,14 @@ class Ask:
     """One pair of rows, cond and uncond, of a model call; its answer counts for all its `members`.
 
     `box` is the part of the canvas that is computed; None for all of it. `fallback` says why the members are not
-    computed in the way that was asked for; empty if they are.
+    computed in the way that was asked for; empty if they are. `alone` says why the rows are a call of their own; None
+    if they share one, empty if there is nobody to share it with.
     """
 
     members: tuple[int, ...]
     box: Box | None = None
     fallback: str = ""
+    alone: str | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,8 +53,8 @@ class Compute(Protocol):
         A member that cannot be computed in this way is asked for in full, and its Ask says why.
         """
 
-    def said(self, name: str, ask: Ask) -> str:
-        """The sentence about the `fallback` of an Ask for the member called `name`."""
+    def said(self, name: str, ask: Ask) -> list[str]:
+        """The sentences about an Ask for the member called `name` that is not computed as it was asked for."""
 
     def answer(
         self,
@@ -62,4 +64,7 @@ class Compute(Protocol):
         timestep: torch.Tensor,
         options: ModelOptions,
     ) -> list[Answer]:
-        """The answers at `x` (B, C, ..., h, w) and sigma `timestep` (B,), by one model call as far as it goes."""
+        """The answers at `x` (B, C, ..., h, w) and sigma `timestep` (B,), by one model call as far as it goes.
+
+        Asks with `alone` are made one by one, each by a call as KSampler makes it.
+        """

@@ -27,20 +27,21 @@ class Cost:
 
 def cost(group: ModelGroup, asks: Sequence[Ask], size: tuple[int, int], batch: int = 1) -> Cost:
     """The cost of one evaluation of the asks on a latent of `size` (h, w) with `batch` pictures."""
+    # A member that is asked alone shares neither a call nor a row.
     rows = {
-        (group.first_equal(member, kind), ask.box)
+        (group.first_equal(member, kind), ask.box, None) if ask.alone is None else ((member, kind), ask.box, member)
         for ask in asks
         for member in ask.members
         for kind in group.kinds(member, group.sampling_options)
         if kind is not None
     }
     calls, count, area = set(), 0, 0
-    for (member, kind), box in rows:
+    for (member, kind), box, alone in rows:
         height, width = size if box is None else (box.height, box.width)
         for cond in group.conds_of(member)[kind]:
             # Entries of one shape share a call, unless their hooks, ControlNets or positions differ.
             shape = box if has_positions(group.model) else (height, width)
-            calls.add((shape, id(cond.get("hooks")), id(cond.get("control"))))
+            calls.add((alone, shape, id(cond.get("hooks")), id(cond.get("control"))))
             count += batch
             area += batch * height * width
     return Cost(len(calls), count, area)

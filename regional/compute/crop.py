@@ -1,24 +1,26 @@
 """Members computed on a crop of the canvas: what the host is told so that it computes only a box, and the obstacles."""
 
-from collections.abc import Callable, Mapping, Sequence
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import comfy.conds
+import comfy.model_management
 import torch
 
 from ...masks.boxes import Box, bounds, cheapest, crops
 from ...samplers.latents import pixels_per_latent
 from ..host import (
-    WRAPPER,
     Conds,
-    ModelOptions,
     has_patched_models,
     has_positions,
     patch_size,
     takes_crops,
     with_position,
 )
+from ..host_functions import has_transformer_hooks
 from ..models.group import ModelGroup, call_through
 from ..timeline import Weights
 from . import Ask
@@ -63,8 +65,10 @@ class Crop(Full):
         # Crops that are given their positions share no model call with others, so their number of sizes is free.
         found = crops(extents, size, context, patch_size(group.model), few=not has_positions(group.model))
 
+        alone = {member: group.alone(member) for member in painting}
+
         def asks(boxes: Mapping[int, Box]) -> list[Ask]:
-            return [Ask((member,), boxes.get(member), fallbacks[member]) for member in painting]
+            return [Ask((member,), boxes.get(member), fallbacks[member], alone[member]) for member in painting]
 
         return asks(cheapest(found, lambda boxes: cost(group, asks(boxes), size).area))
 
@@ -74,6 +78,10 @@ class Crop(Full):
             return f"{type(group.model).__name__} cannot be told which part of the canvas it sees"
         if has_patched_models(group.model_options.get("transformer_options", {})):
             return "a model is patched into its own (such as a ControlNet) for the whole canvas"
+        if (reason := group.whole_canvas()) is not None:
+            return reason
+        if any(has_transformer_hooks(conds) for conds in group.conds_of(member).values()):
+            return "its prompt has hooks on the model's transformer, which may hold something for the whole canvas"
         for cond in (cond for conds in group.conds_of(member).values() for cond in conds):
             for key, name in _OF_THE_CANVAS.items():
                 if key in cond:
@@ -89,13 +97,14 @@ class Crop(Full):
                     return f"its prompt has {name} for the whole canvas"
         return None
 
-    def said(self, name: str, ask: Ask) -> str:
-        return f"{name} is computed on the whole canvas, not cropped: {ask.fallback}."
+    def said(self, name: str, ask: Ask) -> list[str]:
+        whole = [f"{name} is computed on the whole canvas, not cropped: {ask.fallback}."] if ask.fallback else []
+        return whole + super().said(name, ask)
 
-    def _call_options(self, group: ModelGroup, asks: Sequence[Ask], options: ModelOptions) -> ModelOptions:
+    def _wrapper(self, group: ModelGroup, asks: Sequence[Ask], inner: Any) -> Any:
         if not has_positions(group.model) or all(ask.box is None for ask in asks):
-            return options
-        return {**options, WRAPPER: _with_positions(group.model, call_through(options.get(WRAPPER)))}
+            return inner
+        return _with_positions(group.model, call_through(inner))
 
     def _conds_of_canvas(self, group: ModelGroup, member: int, kind: str, box: Box | None) -> Conds:
         conds = group.conds_of(member)[kind]
@@ -104,6 +113,24 @@ class Crop(Full):
     def _conds_of_part(self, group: ModelGroup, member: int, kind: str, box: Box | None, x: torch.Tensor) -> Conds:
         conds = group.conds_of(member)[kind]
         return conds if box is None else _cropped(conds, box, x.shape, has_positions(group.model))
+
+
+# What messages of errors about sizes have in common.
+_OF_SIZE = re.compile(r"\b(sizes?|shapes?|dimensions?)\b", re.IGNORECASE)
+
+
+@contextmanager
+def naming_misfits(names: Sequence[str]) -> Iterator[None]:
+    """Inside of it, an error about sizes in a call for cropped members of these names says what to do."""
+    try:
+        yield
+    except (RuntimeError, ValueError, AssertionError, IndexError) as error:
+        if not names or comfy.model_management.is_oom(error) or not _OF_SIZE.search(str(error)):
+            raise
+        raise ValueError(
+            f"{' and '.join(names)}: a patch of the model, or the prompt, does not fit a part of the canvas ({error}); "
+            "set region_compute to full."
+        ) from error
 
 
 def _narrowed(conds: Conds, box: Box, placed: bool) -> Conds:

@@ -10,9 +10,11 @@ import comfy.sampler_helpers
 import comfy.samplers
 import torch
 
+from ...masks.boxes import Box
 from ...samplers.guided import Guidance, restart_keyframes
 from ..host import (
     ALWAYS_UNCOND,
+    POST_CFG,
     WRAPPER,
     Conds,
     ModelOptions,
@@ -21,7 +23,11 @@ from ..host import (
     is_low_vram,
     on_each_device,
     processed_conds,
+    through_predict_noise_wrappers,
 )
+from ..host_functions import HostFunctions, host_functions
+from .equal import equal_conds
+from .guests import Memories, reason_for_whole_canvas, reason_to_ask_alone
 from .lora import LayerTerms, LoraRows, NotRoutable
 
 POSITIVE, NEGATIVE = "positive", "negative"
@@ -72,6 +78,12 @@ class ModelGroup(comfy.samplers.CFGGuider):
         self._processed: dict[int, dict[str, Conds]] = {}
         self._first_equal: dict[tuple[int, str], tuple[int, str]] = {}
         self._lora_rows: LoraRows | None = None
+        # The functions of comfy.samplers for this group: a wrapper of its model may replace them for its run.
+        self.functions: HostFunctions = host_functions()
+        self._outside: HostFunctions = self.functions
+        self._memories: Memories
+        self._seed: int | None = None
+        self._whole_canvas: str | None = ""  # empty: not looked for yet
         self.add(member, guidance)
 
     def add(self, member: int, guidance: Guidance, terms: LayerTerms | None = None) -> None:
@@ -111,6 +123,32 @@ class ModelGroup(comfy.samplers.CFGGuider):
             self._first_equal = equal_conds(conds, {index: id(one.model) for index, one in self.members.items()})
         return self._first_equal[member, kind]
 
+    @property
+    def _is_bases(self) -> bool:
+        return 0 in self.members
+
+    def alone(self, member: int) -> str | None:
+        """Why the member's cond and uncond are asked in a call that no other member shares; None if they share one.
+
+        Empty if the group has no other member, so that it makes no difference.
+        """
+        # The base's wrappers around the denoised run around that of all members.
+        reason = reason_to_ask_alone(
+            self.functions, self.model_options, self.model_patcher.wrappers, self.conds_of(member), self._is_bases
+        )
+        return "" if reason is not None and len(self.members) == 1 else reason
+
+    def whole_canvas(self) -> str | None:
+        """Why the model's patches need the whole canvas; None if they are as right on a part of it."""
+        if self._whole_canvas == "":
+            frames = self.model.latent_format.latent_dimensions - 2
+            self._whole_canvas = reason_for_whole_canvas(self.model_options, self.model_patcher.wrappers, frames)
+        return self._whole_canvas
+
+    def sample(self, *args: Any, **kwargs: Any) -> Any:
+        self._outside = host_functions()
+        return super().sample(*args, **kwargs)
+
     def inner_sample(
         self,
         noise: torch.Tensor,
@@ -128,6 +166,10 @@ class ModelGroup(comfy.samplers.CFGGuider):
         if self.hooks_on_patched and any(is_low_vram(model) for model in models.values()):
             # The host puts the model's own patches on offloaded weights when they are used: above the hooks' patches.
             raise NotRoutable("hooks and the base's own patches are on the same weights, which are offloaded")
+        inside = host_functions()
+        own = {name: one for name, one in inside.items() if one is not self._outside[name]}
+        self.functions, self._seed = {**self.functions, **own}, seed
+        self._memories, self._whole_canvas = Memories(self.model_options, min(self.members)), ""
         with conds_taken_out(self) as conds:
             self.memory = comfy.sampler_helpers.estimate_memory(self.model_patcher, noise.shape, conds)
             self._processed = processed_conds(
@@ -158,12 +200,74 @@ class ModelGroup(comfy.samplers.CFGGuider):
         )
         return predictions
 
-    def options_for(self, member: int, options: ModelOptions) -> ModelOptions:
-        """Options for functions that call the model themselves (PAG, SAG and others): all rows are the member's."""
-        if self._lora_rows is None:
-            return options
-        wrapper = _with_members(self._lora_rows, lambda indices: [member] * len(indices), options.get(WRAPPER))
-        return {**options, WRAPPER: wrapper}
+    def own_options(
+        self,
+        member: int | None,
+        box: Box | None,
+        options: ModelOptions,
+        wrap: Callable[[Any], Any] = lambda wrapper: wrapper,
+    ) -> ModelOptions:
+        """The options of a member for all of a run, with what is new in `options`; None: those for calls they share.
+
+        Functions that call the model themselves (PAG, SAG and others) find in them that all rows are the member's.
+        `wrap` makes the model function wrapper from the model's own, or from None.
+        """
+
+        def outer(wrapper: Any) -> Any:
+            inner = wrap(wrapper)
+            if member is None or self._lora_rows is None:
+                return inner
+            return _with_members(self._lora_rows, lambda indices: [member] * len(indices), inner)
+
+        return self._memories.of(member, box).updated(options, outer)
+
+    def ask_alone(
+        self,
+        member: int,
+        box: Box | None,
+        conds: dict[str, Conds],
+        x: torch.Tensor,
+        timestep: torch.Tensor,
+        options: ModelOptions,
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """(cond, uncond, denoised) of a member at `x`, each as `x`, as KSampler asks for them.
+
+        `conds` are those for `x`, `options` the member's own for `box`. The model's wrappers around the denoised run
+        around the member's, but for those of the base's model, which run around that of all members.
+        """
+        memory, functions = self._memories.of(member, box), options.get(POST_CFG)
+
+        def remember(args: dict[str, Any]) -> Any:
+            memory.predictions = args["cond_denoised"], args["uncond_denoised"]
+            return args["denoised"]
+
+        def predict(x: torch.Tensor, timestep: torch.Tensor, options: ModelOptions, seed: int | None) -> torch.Tensor:
+            scale = self.scale(member) if self._is_bases else self.cfg
+            negative, positive = conds.get(NEGATIVE), conds[POSITIVE]
+            denoised: torch.Tensor = self.functions["sampling_function"](
+                self.inner_model, x, timestep, negative, positive, scale, model_options=options, seed=seed
+            )
+            return denoised
+
+        options[POST_CFG] = [*(functions or []), remember]
+        cfg, given = self.cfg, self.conds
+        try:
+            if self._is_bases:
+                denoised = predict(x, timestep, options, self._seed)
+            else:
+                self.cfg, self.conds = self.scale(member), conds
+                denoised, _ = through_predict_noise_wrappers(
+                    self, predict, x, timestep, options, self._seed, wrapped=options
+                )
+        finally:
+            self.cfg, self.conds = cfg, given
+            if functions is None:
+                del options[POST_CFG]
+            else:
+                options[POST_CFG] = functions
+        # Where the model was not asked (LazyCache), the last predictions are the latest.
+        cond, uncond = memory.predictions or (denoised, denoised)
+        return cond, uncond, denoised
 
 
 def call_through(wrapper: Callable[..., Any] | None) -> Callable[..., Any]:
@@ -193,34 +297,3 @@ def _with_members(
             return call_through(inner)(apply_model, args)
 
     return wrapper
-
-
-def equal_conds(conds: dict[int, dict[str, Conds]], variants: dict[int, int]) -> dict[tuple[int, str], tuple[int, str]]:
-    """For each (member, kind) the first one of the same kind with equal conds and the same variant of the weights."""
-    first: dict[tuple[int, str], tuple[int, str]] = {}
-    for member, kinds in conds.items():
-        for kind, own in kinds.items():
-            equal = (
-                (i, k)
-                for i, k in first.values()
-                if k == kind and variants[i] == variants[member] and _equal(conds[i][k], own)
-            )
-            first[member, kind] = next(equal, (member, kind))
-    return first
-
-
-def _equal(a: Any, b: Any) -> bool:
-    if a is b:
-        return True
-    if type(a) is not type(b):
-        return False
-    if isinstance(a, torch.Tensor):
-        return a.shape == b.shape and a.dtype == b.dtype and a.device == b.device and torch.equal(a, b)
-    if isinstance(a, dict):
-        keys = a.keys() - {"uuid"}  # The host draws it anew at every conversion.
-        return keys == b.keys() - {"uuid"} and all(_equal(a[key], b[key]) for key in keys)
-    if isinstance(a, list | tuple):
-        return len(a) == len(b) and all(_equal(one, other) for one, other in zip(a, b, strict=True))
-    if hasattr(a, "cond"):  # the host's comfy.conds wrappers around tensors
-        return _equal(a.cond, b.cond)
-    return isinstance(a, str | int | float | bool) and a == b

@@ -28,6 +28,7 @@ from ..host import (
     patches_of,
     same,
 )
+from ..host_functions import same_hooks
 
 
 class Term(Protocol):
@@ -122,7 +123,8 @@ def patch_hooks(reference: Any, clone: Any) -> tuple[comfy.hooks.HookGroup, bool
 def with_hooks(guidance: Guidance, model: Any, group: comfy.hooks.HookGroup) -> Guidance:
     """The guidance on another model, with the hooks on its conds, applied before the hooks that they already have."""
 
-    combine = functools.cache(lambda own: comfy.hooks.HookGroup.combine_all_hooks([group, own]))
+    # One HookGroup for each that prompts have, as the host tells them apart by identity.
+    combine = functools.cache(lambda own: same_hooks([group, own]))
 
     def on(conds: Any) -> Any:
         if not isinstance(conds, list):

@@ -1,6 +1,7 @@
 """Grouping of members by loaded model, and the way in which a clone with other LoRAs is served by one."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from enum import IntEnum
 
 import torch
@@ -8,7 +9,9 @@ from comfy.hooks import HookGroup
 
 from ...samplers.guided import Guidance
 from ..host import is_weight_clone
+from ..host_functions import hooks_act_on_all
 from .group import ModelGroup
+from .guests import wrapper_of_all
 from .lora import LayerTerms, NotRoutable, layer_terms, patch_hooks, with_hooks
 
 
@@ -40,17 +43,28 @@ def serve(
     """
     methods = _Methods(best, obstacle, device)
     groups: list[ModelGroup] = [] if first is None else [first]
+    apart = [hooks_act_on_all(guidance.conds()) for guidance in guidances]
     for member, guidance in enumerate(guidances):
         if any(member in group.members for group in groups):
             continue
         obstacles = []
         for group in groups:
-            reason = methods.join(group, names[member], member, guidance)
+            if apart[member] or any(apart[other] for other in group.members):
+                reason: str | None = (
+                    f"{names[member]}: its model is prepared on its own, as a prompt's hooks act on all."
+                )
+            else:
+                reason = methods.join(group, names[member], member, guidance)
             if reason is None:
                 break
             obstacles.append(reason)
         else:
+            if any(group.reference is guidance.model for group in groups):
+                # The host prepares one run at a time on a patcher.
+                guidance = replace(guidance, model=guidance.model.clone())
             groups.append(ModelGroup(member, guidance, [reason for reason in obstacles if reason][:1]))
+    if len(groups) > 1 and (name := wrapper_of_all(groups[0].model_patcher.wrappers)) is not None:
+        groups[0].notes.append(f"{names[0]}: {name} on its model runs around the whole picture, all regions included.")
     return groups
 
 

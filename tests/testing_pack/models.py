@@ -245,6 +245,7 @@ def wrapped(patcher: ModelPatcher, before: Callable[[Tensor, Tensor], Any]) -> M
             return inner(apply_model, args)
         return apply_model(args["input"], args["timestep"], **args["c"])
 
+    wrapper.regional_any_rows = True  # it takes any rows, so those of several regions may share a call
     clone = patcher.clone()
     clone.set_model_unet_function_wrapper(wrapper)
     return clone
