@@ -89,7 +89,6 @@ def test_what_is_added_needs_no_patcher(kind, caplog):
     inside = step_sampler(clone, random_cond(1), random_cond(9))
     with Patching() as patching:
         got = lockstep(LATENT, base, regions((torch.ones(1, 8, 12), inside)), steps=3)
-        )
     assert patching.count == 0 and "weights are" not in caplog.text
     assert relative(got, plain(inside, LATENT, steps=3)) < 1e-5
 

@@ -46,6 +46,7 @@ def watched(model):
         calls.append((device, args["input"].shape[0], threading.current_thread()))
         return apply_model(args["input"], args["timestep"], **args["c"])
 
+    wrapper.regional_any_rows = True  # it takes any rows, so those of several regions may share a call
     clone = model.clone()
     clone.set_model_unet_function_wrapper(wrapper)
     return clone, calls
