@@ -8,13 +8,13 @@ export default [
         files: ["web/js/**/*.js"],
         languageOptions: { globals: globals.browser },
         rules: {
-            "no-console": "error",  // what a person must know belongs in a toast
+            "no-console": "error",  // messages for the user belong in a toast
             eqeqeq: ["error", "always", { null: "ignore" }],
             "no-var": "error",
             "prefer-const": "error",
             "no-restricted-properties": [
                 "error",
-                { property: "prototype", message: "Change the node that is ours, not the host's classes." },
+                { property: "prototype", message: "Patch the pack's own nodes, not the classes of the host." },
             ],
         },
     },

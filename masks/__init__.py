@@ -1,4 +1,5 @@
-"""Mask maths. Imports torch only, so every function here can be read and tested without a host.
+"""Mask maths. Imports torch only, so that every function can be read and tested without ComfyUI.
 
-A *mask* is a float tensor in 0..1; 1 means "here". Its pixels are mask pixels until it is resized to the latent.
+A mask is a float32 tensor (B, H, W) in 0..1, 1 inside. Its pixels are mask pixels until it is resized to the latent.
+`formats/` holds the text and picture formats that describe masks.
 """

@@ -1,4 +1,4 @@
-"""Bring whatever stands on a MASK socket into one shape."""
+"""Convert the values of MASK sockets to one shape, dtype and range."""
 
 import logging
 
@@ -6,17 +6,19 @@ import torch
 
 log = logging.getLogger(__name__)
 
-_TOLERANCE = 1e-3  # how far values may lie outside of 0..1 before anyone is told: half precision and resizing go so far
+# Values this far outside of 0..1 are clamped without a warning: half precision and resizing produce them.
+_TOLERANCE = 1e-3
 
 
 def as_mask(value: object, owner: str) -> torch.Tensor:
-    """Return `value` as a new or borrowed float32 CPU tensor of shape (B, H, W), clamped to 0..1.
+    """Convert `value` to a mask: a new float32 tensor (B, H, W) on the CPU, clamped to 0..1.
 
-    Accepts (H, W), (B, H, W), (B, 1, H, W) and one mask's frames, (1, 1, T, H, W), which become (T, H, W); of any
-    device and any real dtype: uint8 counts as 0..255, bool as 0/1. Values outside of 0..1 are clamped with a warning.
-    `owner` names the place in errors, e.g. "region 2". Never changes `value`.
+    Accepts (H, W), (B, H, W), (B, 1, H, W), (B, 1, 1, H, W) and one mask per frame (1, 1, T, H, W), which becomes
+    (T, H, W), on any device and of any real dtype: uint8 is divided by 255, bool becomes 0 or 1. No mask at all,
+    (0, H, W), is one empty mask: detectors that find nothing give it. Logs a warning if values lie outside of 0..1.
+    `owner` begins warnings and errors, e.g. "region 2". Copies; never changes `value`.
 
-    Raises TypeError for something that is no tensor, ValueError for a shape or values that cannot be a mask.
+    Raises TypeError if `value` is no tensor, ValueError for any other shape, for an empty tensor and for NaN.
     """
     if not isinstance(value, torch.Tensor):
         raise TypeError(f"{owner}: a MASK was expected, {type(value).__name__} came; connect a MASK output.")
@@ -41,10 +43,12 @@ def as_mask(value: object, owner: str) -> torch.Tensor:
 
 
 def _squeezed(value: torch.Tensor, owner: str) -> torch.Tensor:
-    """`value` as (B, H, W), a view; ValueError if it cannot be read so."""
+    """A view (B, H, W) of `value`; ValueError for a shape that `as_mask` does not accept."""
     shape = tuple(value.shape)
     mask = value
-    if mask.ndim == 2:
+    if mask.ndim in (3, 4) and shape[0] == 0 and (mask.ndim == 3 or shape[1] == 1):
+        mask = mask.new_zeros((1, *shape[-2:]))
+    elif mask.ndim == 2:
         mask = mask.unsqueeze(0)
     elif mask.ndim == 4 and shape[1] == 1:
         mask = mask.squeeze(1)
@@ -69,9 +73,11 @@ def _squeezed(value: torch.Tensor, owner: str) -> torch.Tensor:
 
 
 def check_batch(mask: torch.Tensor, batch: int, owner: str) -> None:
-    """Raise ValueError unless `mask` (B, H, W) holds one mask, or one for each of the latent's `batch` pictures."""
+    """Raise ValueError, beginning with `owner`, unless `mask` (B, H, W) has B = 1 or B = `batch`, the latent's."""
     if mask.shape[0] not in (1, batch):
         expected = "1 mask" if batch == 1 else f"1 mask or {batch} (one for each picture of the latent batch)"
         raise ValueError(
-            f"{owner}: {expected} expected, {mask.shape[0]} came; give one mask, or a latent batch of {mask.shape[0]}."
+            f"{owner}: {expected} expected, {mask.shape[0]} came; join them with MaskComposite (operation or), select "
+            "one with RegionalMaskFromBatch, make a region of each with RegionalPromptsFromMasks, or give a latent "
+            f"batch of {mask.shape[0]}."
         )

@@ -1,4 +1,4 @@
-"""Data nodes: BASIC_PIPE tuples (model, clip, vae, positive, negative) and lists of REGIONAL_PROMPTS."""
+"""Nodes for BASIC_PIPE tuples (model, clip, vae, positive, negative) and for REGIONAL_PROMPTS, lists of regions."""
 
 import re
 from typing import Any
@@ -30,14 +30,15 @@ _PART_TOOLTIPS = {
     "model": "The model that samples.",
     "clip": "The text encoder. Not needed for sampling.",
     "vae": "The VAE. Not needed for sampling.",
-    "positive": "What should be there.",
-    "negative": "What should not be there; a Negative Conditioning Placeholder for models without a negative.",
+    "positive": "Positive conditioning: what should appear.",
+    "negative": "Negative conditioning: what should not appear. For models without a negative, connect a Negative "
+    "Conditioning Placeholder.",
 }
 MAX_PROMPTS = 32
 
 
 def check_pipe(pipe: object, owner: str) -> Pipe:
-    """`pipe` if it is a BASIC_PIPE, else TypeError."""
+    """The parts of a BASIC_PIPE; raises TypeError, naming `owner`, if `pipe` is none."""
     if not isinstance(pipe, list | tuple) or len(pipe) < len(_FIELDS):
         came = f"{len(pipe)} values" if isinstance(pipe, list | tuple) else type(pipe).__name__
         raise TypeError(
@@ -49,13 +50,13 @@ def check_pipe(pipe: object, owner: str) -> Pipe:
 
 
 def pipe_guidance(pipe: object, cfg: float, owner: str) -> Guidance:
-    """The pipe's model and prompts with `cfg`; TypeError if one of them cannot be sampled with."""
+    """`guidance` with the model and prompts of a BASIC_PIPE; raises TypeError if `pipe` is none."""
     model, _, _, positive, negative = check_pipe(pipe, owner)
     return guidance(model, positive, negative, cfg, f"{owner}, basic_pipe")
 
 
 def guidance(model: Any, positive: Any, negative: Any, cfg: float, owner: str) -> Guidance:
-    """A model and its prompts; TypeError if one of them cannot be sampled with."""
+    """A Guidance of a MODEL and two CONDITIONINGs; raises TypeError, naming `owner`, if a value is of another type."""
     if not hasattr(model, "get_model_object"):
         raise TypeError(f"{owner}: model should be a MODEL, {kind_of(model)} came; connect a model loader.")
     for name, value in (("positive", positive), ("negative", negative)):
@@ -69,7 +70,7 @@ def _part(name: str) -> inputs.Declaration:
     return _TYPES[_FIELDS.index(name)], {"tooltip": _PART_TOOLTIPS[name]}
 
 
-class ToBasicPipe:
+class ToBasicPipe(inputs.SharedNode):
     CATEGORY = f"{inputs.CATEGORY}/pipe"
     DESCRIPTION = "Puts model and prompts into one wire."
     SEARCH_ALIASES = ["basic pipe", "pipe", "pack pipe", "model and prompts"]
@@ -80,18 +81,30 @@ class ToBasicPipe:
 
     @classmethod
     def INPUT_TYPES(cls) -> dict[str, Any]:
+        # In the order of the tuple, which is Impact Pack's: the frontend turns its group nodes into subgraphs by slot
+        # number. ComfyUI puts required inputs first, so that positive and negative cannot be required.
         return {
-            "required": {name: _part(name) for name in ("model", "positive", "negative")},
-            "optional": {name: _part(name) for name in ("clip", "vae")},
+            "required": {"model": _part("model")},
+            "optional": {name: _part(name) for name in _FIELDS[1:]},
         }
 
-    def pack(self, model: Any, positive: Any, negative: Any, clip: Any = None, vae: Any = None) -> tuple[Pipe]:
+    def pack(
+        self, model: Any, clip: Any = None, vae: Any = None, positive: Any = None, negative: Any = None
+    ) -> tuple[Pipe]:
+        owner = type(self).__name__
+        if positive is None:
+            raise ValueError(f"{owner}: positive is not connected; connect a CLIPTextEncode.")
+        if negative is None:
+            raise ValueError(
+                f"{owner}: negative is not connected; connect a CLIPTextEncode or, for models without a negative, an "
+                "ImpactNegativeConditioningPlaceholder."
+            )
         return ((model, clip, vae, positive, negative),)
 
 
-class FromBasicPipe:
+class FromBasicPipe(inputs.SharedNode):
     CATEGORY = f"{inputs.CATEGORY}/pipe"
-    DESCRIPTION = "Takes a BASIC_PIPE apart."
+    DESCRIPTION = "Splits a BASIC_PIPE into its parts."
     SEARCH_ALIASES = ["basic pipe", "unpack pipe"]
     RETURN_TYPES = _TYPES
     RETURN_NAMES = _FIELDS
@@ -107,47 +120,53 @@ class FromBasicPipe:
 
 
 class FromBasicPipe_v2(FromBasicPipe):
-    DESCRIPTION = "Takes a BASIC_PIPE apart, and passes it on as its first output."
+    DESCRIPTION = "Splits a BASIC_PIPE into its parts; the first output is the pipe itself."
     RETURN_TYPES = ("BASIC_PIPE", *_TYPES)
     RETURN_NAMES = ("basic_pipe", *_FIELDS)
-    OUTPUT_TOOLTIPS = ("The pipe as it came.", *_OUTPUT_TOOLTIPS)
+    OUTPUT_TOOLTIPS = ("The input pipe, unchanged.", *_OUTPUT_TOOLTIPS)
 
     def unpack(self, basic_pipe: Any) -> tuple[Any, ...]:
         return (basic_pipe, *super().unpack(basic_pipe))
 
 
-class EditBasicPipe:
+class EditBasicPipe(inputs.SharedNode):
     CATEGORY = f"{inputs.CATEGORY}/pipe"
     DESCRIPTION = "A copy of a BASIC_PIPE in which the connected parts are replaced."
     SEARCH_ALIASES = ["basic pipe", "edit pipe"]
     RETURN_TYPES = ("BASIC_PIPE",)
     RETURN_NAMES = ("basic_pipe",)
-    OUTPUT_TOOLTIPS = ("A new pipe; the one that came is not changed.",)
+    OUTPUT_TOOLTIPS = ("A new pipe; the input pipe is not changed.",)
     FUNCTION = "edit"
 
     @classmethod
     def INPUT_TYPES(cls) -> dict[str, Any]:
         return {"required": {"basic_pipe": PIPE_INPUT}, "optional": {name: _part(name) for name in _FIELDS}}
 
-    def edit(self, basic_pipe: Any, **parts: Any) -> tuple[Pipe]:
+    def edit(
+        self,
+        basic_pipe: Any,
+        model: Any = None,
+        clip: Any = None,
+        vae: Any = None,
+        positive: Any = None,
+        negative: Any = None,
+    ) -> tuple[tuple[Any, ...]]:
         pipe = check_pipe(basic_pipe, type(self).__name__)
-        model, clip, vae, positive, negative = (
-            old if parts.get(name) is None else parts[name] for name, old in zip(_FIELDS, pipe, strict=True)
-        )
-        return ((model, clip, vae, positive, negative),)
+        parts = (model, clip, vae, positive, negative)
+        return (tuple(old if new is None else new for old, new in zip(pipe, parts, strict=True)),)
 
 
 _MASK: inputs.Declaration = (
     "MASK",
     {
-        "tooltip": "Where the region is, of any size; white is inside. One mask, or one for each picture of the batch. "
-        "An empty mask leaves the region out."
+        "tooltip": "Mask of the region, of any size; white is inside. Connect one mask, or one for each picture of the "
+        "batch; an empty mask leaves the region out."
     },
 )
 
 
 def _own_mask(mask: object, owner: str) -> torch.Tensor:
-    """(H, W) for one mask, as other packs have it, else (B, H, W)."""
+    """`mask` as float32 (H, W) if it holds one mask, as other packs' regions have it, else (B, H, W); see `as_mask`."""
     own = as_mask(mask, owner)
     return own[0] if len(own) == 1 else own
 
@@ -157,25 +176,27 @@ def _percent(default: float, tooltip: str) -> inputs.Declaration:
 
 
 def _settings_inputs() -> dict[str, inputs.Declaration]:
-    """When and how much a region counts: the last optional inputs of the region nodes."""
+    """The inputs of RegionSettings; they are the last optional inputs of the region nodes."""
     return {
         "start_percent": _percent(
             0.0,
-            "Where in the sampling progress (0..1 of the noise schedule, not of the steps) the region begins; before, "
-            "its place is the base's. 0: at once.",
+            "Point in the sampling progress (0..1 of the noise schedule, not of the steps) at which the region begins; "
+            "before it, the base paints there. 0: from the start.",
         ),
         "end_percent": _percent(
             1.0,
-            "Where in the sampling progress (0..1 of the noise schedule, not of the steps) the region ends; after, its "
-            "place is the base's, whose last steps may paint over it. 1: never.",
+            "Point in the sampling progress (0..1 of the noise schedule, not of the steps) at which the region ends; "
+            "after it, the base paints there and may paint over the region. 1: at the end of the run.",
         ),
         "weight": _percent(
-            1.0, "How much the region counts against what is under it. 1: all; 0: nothing. Lockstep only."
+            1.0,
+            "Share of the prediction that the region gets inside its mask; the base and overlapping regions get the "
+            "rest. 1: all; 0: nothing. Lockstep only.",
         ),
         "denoise": _percent(
             1.0,
-            "For image to image: how much of the input picture the region repaints. It keeps the picture until its "
-            "share of the schedule begins. 1: as much as the sampler's own denoise. Lockstep only.",
+            "For image to image: the region is repainted in this last share (0..1) of the schedule; before that it "
+            "keeps the input picture. 1: as much as the sampler's own denoise. Lockstep only.",
         ),
     }
 
@@ -188,9 +209,9 @@ def settings(owner: str, **values: float) -> RegionSettings:
         raise ValueError(f"{owner}: {error}") from None
 
 
-class RegionalPrompt:
+class RegionalPrompt(inputs.SharedNode):
     CATEGORY = inputs.CATEGORY
-    DESCRIPTION = "One region: where it is, and with which sampler (and so model, prompts and guidance) it is painted."
+    DESCRIPTION = "One region: its mask, and the sampler that samples it with its own model, prompts and cfg."
     SEARCH_ALIASES = ["region", "regional prompt", "mask prompt"]
     RETURN_TYPES = ("REGIONAL_PROMPTS",)
     OUTPUT_TOOLTIPS = ("A list with this one region.",)
@@ -201,10 +222,10 @@ class RegionalPrompt:
         return {
             "required": {
                 "mask": _MASK,
-                "advanced_sampler": inputs.step_sampler("Paints the region."),
+                "advanced_sampler": inputs.step_sampler("Samples the region."),
             },
             "optional": {
-                "variation_seed": inputs.seed("Seed of the noise that is mixed into the region's."),
+                "variation_seed": inputs.seed("Seed of the noise that is mixed into the region's own noise."),
                 "variation_strength": (
                     "FLOAT",
                     {
@@ -212,13 +233,16 @@ class RegionalPrompt:
                         "min": 0.0,
                         "max": 1.0,
                         "step": 0.01,
-                        "tooltip": "How much of variation_seed's noise the region starts from. 0 turns it off, 1 takes "
-                        "all of it.",
+                        "tooltip": "How much of variation_seed's noise is mixed into the region's initial noise. 0 "
+                        "turns it off; 1 takes only that noise.",
                     },
                 ),
                 "variation_method": (
                     ["linear", "slerp"],
-                    {"tooltip": "How both noises are mixed: along a line, or along the circle between them."},
+                    {
+                        "tooltip": "How the two noises are mixed. linear: weighted sum, scaled back to unit variance. "
+                        "slerp: spherical interpolation."
+                    },
                 ),
                 **_settings_inputs(),
             },
@@ -287,7 +311,7 @@ class RegionalPromptFromConditioning:
         return ([RegionalPromptObject(_own_mask(mask, owner), sampler, settings=own)],)
 
 
-class CombineRegionalPrompts:
+class CombineRegionalPrompts(inputs.SharedNode):
     CATEGORY = inputs.CATEGORY
     DESCRIPTION = "Puts several regions into one list; they are sampled in this order."
     SEARCH_ALIASES = ["regions", "regional prompts", "concat", "merge regions", "list of regions"]
@@ -299,15 +323,18 @@ class CombineRegionalPrompts:
     def INPUT_TYPES(cls) -> dict[str, Any]:
         names = [f"regional_prompts{number}" for number in range(1, MAX_PROMPTS + 1)]
         tooltip = "One region, or a list of them. Unused inputs may stay empty."
-        declared = {name: ("REGIONAL_PROMPTS", {"tooltip": tooltip}) for name in names}
-        return {"required": {names[0]: declared.pop(names[0])}, "optional": declared}
+        # Any of them may be muted or bypassed, the first too.
+        return {"required": {}, "optional": {name: ("REGIONAL_PROMPTS", {"tooltip": tooltip}) for name in names}}
 
     def combine(self, **regional_prompts: Any) -> tuple[list[Any]]:
+        given = {name: prompts for name, prompts in regional_prompts.items() if prompts is not None}
+        if not given:
+            raise ValueError(
+                f"{type(self).__name__}: no region is connected, or all are muted or bypassed; connect an active one."
+            )
         combined: list[Any] = []
-        for name in sorted(regional_prompts, key=_number):
-            prompts = regional_prompts[name]
-            if prompts is None:
-                continue
+        for name in sorted(given, key=_number):
+            prompts = given[name]
             if not isinstance(prompts, list | tuple):
                 raise TypeError(
                     f"{type(self).__name__}: {name} expects REGIONAL_PROMPTS, {type(prompts).__name__} came; connect a "

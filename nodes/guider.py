@@ -1,4 +1,4 @@
-"""RegionalGuider: regions for the core's SamplerCustomAdvanced, with any SAMPLER and SIGMAS."""
+"""RegionalGuider: a GUIDER with regions for ComfyUI's SamplerCustomAdvanced, with any SAMPLER and SIGMAS."""
 
 from typing import Any
 
@@ -12,8 +12,8 @@ from .data import guidance
 class RegionalGuider:
     CATEGORY = inputs.CATEGORY
     DESCRIPTION = (
-        "A guider with regions, for SamplerCustomAdvanced: any sampler and any sigmas, in one run without seams. The "
-        "samplers inside the regional prompts are not used, their models, prompts and cfg are."
+        "A guider with regions for SamplerCustomAdvanced: it works with any sampler and any sigmas, in one run without "
+        "seams. It uses the model, prompts and cfg of each regional prompt, but not its sampler."
     )
     SEARCH_ALIASES = ["regional prompt", "region", "guider", "area prompt", "attention couple", "latent couple"]
     RETURN_TYPES = ("GUIDER",)
@@ -24,10 +24,12 @@ class RegionalGuider:
     def INPUT_TYPES(cls) -> dict[str, Any]:
         return {
             "required": {
-                "model": ("MODEL", {"tooltip": "The model that paints where no region is."}),
-                "positive": inputs.conditioning("What should be there where no region is."),
+                "model": ("MODEL", {"tooltip": "Model of the base, which paints outside the regions."}),
+                "positive": inputs.conditioning(
+                    "Positive conditioning of the base: what should appear outside the regions."
+                ),
                 "negative": inputs.conditioning(
-                    "What should not be there; regions with the same negative share its evaluation."
+                    "Negative conditioning of the base. Regions with the same negative share its evaluation."
                 ),
                 "cfg": inputs.cfg(),
                 "regional_prompts": inputs.regional_prompts(),
@@ -50,8 +52,8 @@ class RegionalGuider:
                         "min": 0.0,
                         "max": 1.0,
                         "step": 0.01,
-                        "tooltip": "Share of the sampling progress that the base paints alone, to lay out the picture. "
-                        "0 turns it off.",
+                        "tooltip": "First share (0..1 of the noise schedule, not of the steps) of the sampling, in "
+                        "which the base paints alone to lay out the picture. 0 turns it off.",
                     },
                 ),
                 **inputs.crop_inputs(),

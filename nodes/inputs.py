@@ -1,4 +1,4 @@
-"""Declarations that several nodes share, so that an input means the same everywhere."""
+"""Input declarations that several nodes share, so that an input has one meaning, range and tooltip."""
 
 from typing import Any
 
@@ -15,8 +15,22 @@ CATEGORY = "regional sampling"
 Declaration = tuple[Any, dict[str, Any]]
 
 
+class SharedNode:
+    """A node whose id and function other packs use: they look the class up and call `doit` on it or on an instance.
+
+    The arguments of a node's function are in the order of Impact Pack's `doit`, not in that of the inputs.
+    """
+
+    FUNCTION: str
+
+    @classmethod
+    def doit(cls, *args: Any, **kwargs: Any) -> Any:
+        """The outputs of the node's function."""
+        return getattr(cls(), cls.FUNCTION)(*args, **kwargs)
+
+
 def seed(tooltip: str, control: bool = False) -> Declaration:
-    """A seed; `control` shows the host's control_after_generate widget after it."""
+    """A seed; with `control`, ComfyUI adds its control_after_generate widget."""
     options: dict[str, Any] = {"default": 0, "min": 0, "max": MAX_SEED, "tooltip": tooltip}
     return "INT", {**options, "control_after_generate": True} if control else options
 
@@ -62,22 +76,22 @@ def overlap(unit: str) -> Declaration:
         "default": 10,
         "min": 0,
         "max": 10000,
-        "tooltip": f"Each mask is rounded to black and white and grown by a box of this many {unit}, so that "
-        "neighbours overlap: there both are sampled, the later one last. In lockstep, the width of a linear blend "
-        "around the mask. 0 turns it off.",
+        "tooltip": f"stepwise: each mask is rounded to black and white and grown by a box of this many {unit}; where "
+        "neighbours then overlap, the later one is sampled last. lockstep: width of the linear blend around each mask, "
+        f"in {unit}. 0 turns it off.",
     }
 
 
 def restore_latent() -> Declaration:
     return switch(
         True,
-        "After each step, paste every region back through its own mask, so that it changes nothing outside. "
-        "Disabled, a region's whole canvas goes on to the next region. Not used in lockstep.",
+        "After each step, paste every region back through its own mask, so that it changes nothing outside the mask. "
+        "When disabled, the next region continues from this region's whole canvas. Not used in lockstep.",
     )
 
 
 def recovery_inputs() -> dict[str, Declaration]:
-    """The three additional_* inputs."""
+    """The inputs additional_mode, additional_sampler and additional_sigma_ratio."""
     return {
         "additional_mode": (
             recovery.MODES,
@@ -111,19 +125,19 @@ def recovery_inputs() -> dict[str, Declaration]:
 
 
 def engine_inputs(default: str = STEPWISE) -> dict[str, Declaration]:
-    """engine, and how lockstep computes regions: the last optional inputs of the sampler nodes."""
+    """The inputs engine, region_compute and crop_context: the last optional inputs of the sampler nodes."""
     return {"engine": _engine(default), **crop_inputs()}
 
 
 def crop_inputs() -> dict[str, Declaration]:
-    """region_compute and crop_context."""
+    """The inputs region_compute and crop_context."""
     return {
         "region_compute": (
             [FULL, CROP],
             {
                 "default": FULL,
-                "tooltip": "full: every region is computed on the whole canvas. crop: only on the box around its mask, "
-                "with crop_context around that, which costs less the smaller the regions are. Lockstep only.",
+                "tooltip": "full: every region is computed on the whole canvas. crop: only on the box around its mask "
+                "plus crop_context, which costs less the smaller the regions are. Lockstep only.",
             },
         ),
         "crop_context": (
@@ -133,8 +147,8 @@ def crop_inputs() -> dict[str, Declaration]:
                 "min": 0,
                 "max": 10000,
                 "step": 8,
-                "tooltip": "With region_compute crop, how many pixels around its mask a region sees, rounded to the "
-                "model's patches. More is nearer to full. Lockstep only.",
+                "tooltip": "With region_compute crop, how many pixels around its mask a region is computed on, rounded "
+                "to the model's patches. Larger values come closer to full. Lockstep only.",
             },
         ),
     }
@@ -143,8 +157,8 @@ def crop_inputs() -> dict[str, Declaration]:
 def blend() -> Declaration:
     return list(BLENDS), {
         "default": MIX,
-        "tooltip": "Where regions overlap. mix: they share by weight. stack: the later region lies on top of the "
-        "earlier ones. Lockstep only.",
+        "tooltip": "How regions are blended where they overlap. mix: in proportion to their weights. stack: the later "
+        "region lies on top of the earlier ones. Lockstep only.",
     }
 
 
@@ -158,10 +172,10 @@ def compute(region_compute: str, crop_context: int, owner: str) -> Compute:
 def _engine(default: str) -> Declaration:
     return list(ENGINES), {
         "default": default,
-        "tooltip": "stepwise: the sampler is restarted at every step, for the picture that saved workflows always "
-        "gave; euler suits it best. lockstep: one run, any sampler, no seams, fewer model calls; overlap_factor is "
-        "then the width of a linear blend, a noise_mask of the latent is respected, and restore_latent and "
-        "additional_* have nothing to repair and are not used.",
+        "tooltip": "stepwise: restarts the sampler at every step, so that saved workflows keep giving the same "
+        "picture; works best with euler. lockstep: one run without seams, with any sampler and fewer model calls; it "
+        "respects the latent's noise_mask, takes overlap_factor as the width of a linear blend, and ignores "
+        "restore_latent and additional_*.",
     }
 
 

@@ -1,36 +1,40 @@
-"""Nodes that show regions, and say what a run over them will do, before it is paid for."""
+"""Nodes that show regions and report what a run will do and cost, without running it."""
 
 from collections.abc import Sequence
 from typing import Any
 
 import nodes as host
 import torch
-from server import PromptServer
 
-from ..masks.overlay import overlay
+from ..masks.formats.overlay import overlay
 from ..masks.weights import MIX
 from ..regional import engines
 from ..regional.job import Job, LockstepOptions, StepPlan, check_latent, regional_scene
-from ..regional.regions import PromptRegion, read_regions
+from ..regional.regions import PromptRegion, read_regions, stretched_note
 from ..regional.report import coverage, describe
 from ..samplers import latents
 from ..samplers.latents import Latent
-from ..samplers.providers import check_advanced_sampler, model_of, schedule_steps
+from ..samplers.progress import show_text
+from ..samplers.providers import check_advanced_sampler, model_of
+from ..samplers.schedules import is_whole, schedule_steps
 from . import inputs
 
-_LATENT = "The latent that will be sampled: its size is the canvas. Without it, that is the largest mask's."
+_LATENT = (
+    "The latent that will be sampled; its size is the canvas size. If nothing is connected, the canvas has the size of "
+    "the largest mask."
+)
 
 
 class RegionalPreview:
     CATEGORY = inputs.CATEGORY
     DESCRIPTION = (
-        "Shows where each region will paint: its final weight as a coloured, numbered overlay, with how much of the "
-        "picture each covers, and the gaps and overlaps."
+        "Shows where each region will paint: its final weight as a coloured, numbered overlay. Also lists the share of "
+        "the picture that each region covers, the gaps and the overlaps."
     )
     SEARCH_ALIASES = ["show regions", "mask overlay", "preview masks", "debug regions"]
     RETURN_TYPES = ("REGIONAL_PROMPTS", "IMAGE")
     RETURN_NAMES = ("regional_prompts", "preview")
-    OUTPUT_TOOLTIPS = ("The regions as they came.", "The overlay.")
+    OUTPUT_TOOLTIPS = ("The input regions, unchanged.", "The overlay.")
     FUNCTION = "show"
     OUTPUT_NODE = True
 
@@ -39,7 +43,13 @@ class RegionalPreview:
         return {
             "required": {"regional_prompts": inputs.regional_prompts()},
             "optional": {
-                "image": ("IMAGE", {"tooltip": "Shown under the regions. Without it the ground is grey."}),
+                "image": (
+                    "IMAGE",
+                    {
+                        "tooltip": "Background picture under the regions. If nothing is connected, the background is "
+                        "grey."
+                    },
+                ),
                 "samples": ("LATENT", {"tooltip": _LATENT}),
                 "overlap_factor": inputs.overlap("mask pixels"),
                 "blend": inputs.blend(),
@@ -58,23 +68,31 @@ class RegionalPreview:
     ) -> dict[str, Any]:
         owner = type(self).__name__
         regions = read_regions(regional_prompts, None, overlap_factor, owner)
-        # Without a latent, as many pictures or frames as there are masks.
-        shape = (1, 1, max((len(region.mask) for region in regions), default=1), *_largest(regions))
+        # Without a latent: one picture or frame per mask of the region with most masks.
+        size, stretched = _largest(regions), ""
+        shape = (1, 1, max((len(region.mask) for region in regions), default=1), *size)
         if samples is not None:
             latent = check_latent(samples, owner)
+            pixels = 8
             if regions:
-                latent = latents.fit(latent, model_of(regions[0].sampler))
+                model = model_of(regions[0].sampler)
+                latent = latents.fit(latent, model)
+                pixels = latents.pixels_per_latent(model.get_model_object("latent_format"))
             shape = tuple(latent["samples"].shape)
+            stretched = stretched_note(regions, (shape[-2], shape[-1]))
+            if stretched:
+                size = (shape[-2] * pixels, shape[-1] * pixels)
         covered = coverage(regions, shape, blend, owner)
-        # The first picture of a batch, the first frame of a video.
+        # The preview shows the first picture of a batch, the first frame of a video.
         masks = torch.cat([weight[:1] for weight in covered.weights[1:]]) if regions else torch.zeros((0, *shape[-2:]))
-        shown_size = tuple(image.shape[1:3]) if image is not None else _largest(regions)
+        shown_size = size if image is None else (image.shape[1], image.shape[2])
         numbers = [region.number for region in regions]
         preview = overlay(masks, image, shown_size, numbers=numbers)
         lines = covered.lines([region.name for region in regions])
         lines += [f"region {n}: left out, its mask is empty" for n in _left_out(regional_prompts, regions)]
+        lines += [stretched] if stretched else []
         text = "\n".join(lines)
-        _show(text, unique_id)
+        show_text(text, unique_id)
         shown = host.PreviewImage().save_images(preview, "regions")["ui"]
         return {"ui": {**shown, "text": (text,)}, "result": (regional_prompts, preview)}
 
@@ -82,13 +100,13 @@ class RegionalPreview:
 class RegionalReport:
     CATEGORY = inputs.CATEGORY
     DESCRIPTION = (
-        "Says what a run over the regions will do and cost, before it is paid for: each region's model, LoRAs, sampler "
-        "and share of the picture, model calls and rows, and what will be slow or fail."
+        "Reports what a run with these regions will do and cost, before it starts: each region's model, LoRAs, sampler "
+        "and share of the picture, the number of model calls and batch rows, and what will be slow or fail."
     )
     SEARCH_ALIASES = ["explain regions", "cost", "debug regions", "show regions"]
     RETURN_TYPES = ("REGIONAL_PROMPTS", "STRING")
     RETURN_NAMES = ("regional_prompts", "report")
-    OUTPUT_TOOLTIPS = ("The regions as they came.", "The report.")
+    OUTPUT_TOOLTIPS = ("The input regions, unchanged.", "The report.")
     FUNCTION = "report"
     OUTPUT_NODE = True
 
@@ -104,7 +122,12 @@ class RegionalReport:
                 "steps": inputs.steps(),
                 "base_only_steps": (
                     "INT",
-                    {"default": 2, "min": 0, "max": 10000, "tooltip": "Steps of the base alone. 0 turns this off."},
+                    {
+                        "default": 2,
+                        "min": 0,
+                        "max": 10000,
+                        "tooltip": "Number of first steps that the base samples alone. 0 turns this off.",
+                    },
                 ),
                 "denoise": inputs.denoise(),
                 "overlap_factor": inputs.overlap("mask pixels"),
@@ -144,6 +167,7 @@ class RegionalReport:
                 base_seed=0,
                 seed=0,
                 add_noise=True,
+                from_end=not is_whole(denoise),
             )
             options = LockstepOptions(blend, inputs.compute(region_compute, crop_context, owner))
             text = describe(engine, Job(owner, scene, plan, lockstep=options))
@@ -153,12 +177,12 @@ class RegionalReport:
             )
         except (TypeError, ValueError) as error:
             text = f"This run would fail. {error}"
-        _show(text, unique_id)
+        show_text(text, unique_id)
         return {"ui": {"text": (text,)}, "result": (regional_prompts, text)}
 
 
 def _empty(prompts: Any, base: Any, owner: str) -> Latent:
-    """An empty LATENT of the largest mask's size, one picture for each mask of a region with several."""
+    """An empty LATENT of the largest mask's size, with as many pictures as the region with most masks has masks."""
     model = model_of(check_advanced_sampler(base, f"{owner}, base_sampler"))
     regions = read_regions(prompts, model, 0, owner)
     pixels = latents.pixels_per_latent(model.get_model_object("latent_format"))
@@ -168,21 +192,15 @@ def _empty(prompts: Any, base: Any, owner: str) -> Latent:
 
 
 def _largest(regions: Sequence[PromptRegion]) -> tuple[int, int]:
-    """(H, W) of the largest mask, in its pixels."""
+    """(H, W) of the mask with the largest area, in mask pixels; 512 x 512 without regions."""
     sizes = [(region.mask.shape[-2], region.mask.shape[-1]) for region in regions]
     return max(sizes, key=lambda size: size[0] * size[1], default=(512, 512))
 
 
 def _left_out(prompts: Sequence[Any], regions: Sequence[PromptRegion]) -> list[int]:
-    """The numbers of those regions whose mask is empty."""
+    """The numbers of the regions that were left out because their mask is empty."""
     read = {region.number for region in regions}
     return [number for number in range(1, len(prompts) + 1) if number not in read]
-
-
-def _show(text: str, node_id: str | None) -> None:
-    """The text on the node, as the host's own nodes show theirs."""
-    if node_id is not None:
-        PromptServer.instance.send_progress_text(text, node_id)
 
 
 NODES = [

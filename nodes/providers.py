@@ -1,4 +1,4 @@
-"""Provider nodes: what a region or the base is sampled with."""
+"""Provider nodes: samplers, schedules and the placeholder for a negative, as inputs of the sampler nodes."""
 
 from typing import Any
 
@@ -17,15 +17,18 @@ def _sampler_name() -> inputs.Declaration:
 
 
 def _scheduler() -> inputs.Declaration:
-    return scheduler_names(), {
-        "tooltip": "How sigma falls over the steps. AYS and GITS are tuned for SD1, SDXL and SVD; the others fit any "
-        "model."
+    # COMBO and not the list itself: ComfyUI then accepts the link of a node whose output is another list of names,
+    # such as ImpactSchedulerAdapter's.
+    return "COMBO", {
+        "options": scheduler_names(),
+        "tooltip": "How sigma falls over the steps. AYS and GITS are tuned for SD1, SDXL and SVD, LTXV and OSS for the "
+        "model in their name; the others fit any model.",
     }
 
 
 _SCHEDULER_FUNC: inputs.Declaration = (
     "SCHEDULER_FUNC",
-    {"tooltip": "Takes the place of scheduler. Not connected: the scheduler's name counts."},
+    {"tooltip": "Replaces scheduler. If nothing is connected, scheduler is used."},
 )
 
 
@@ -37,9 +40,9 @@ def _check_scheduler_func(value: object, owner: str) -> None:
         )
 
 
-class KSamplerProvider:
+class KSamplerProvider(inputs.SharedNode):
     CATEGORY = f"{inputs.CATEGORY}/providers"
-    DESCRIPTION = "A whole KSampler run to hand over: to TwoSamplersForMask, for one side of the mask."
+    DESCRIPTION = "The settings of a complete KSampler run, for one side of the mask in TwoSamplersForMask."
     SEARCH_ALIASES = ["ksampler", "sampler provider", "two samplers"]
     RETURN_TYPES = ("KSAMPLER",)
     OUTPUT_TOOLTIPS = ("A sampler with its own seed, steps and denoise.",)
@@ -78,9 +81,11 @@ class KSamplerProvider:
         return (FullSampler(sampler, seed, steps, denoise),)
 
 
-class KSamplerAdvancedProvider:
+class KSamplerAdvancedProvider(inputs.SharedNode):
     CATEGORY = f"{inputs.CATEGORY}/providers"
-    DESCRIPTION = "A sampler that can run any steps of a schedule: for the base, and for each region."
+    DESCRIPTION = (
+        "A sampler for the base or for a region. The sampler nodes choose which steps of its schedule it runs."
+    )
     SEARCH_ALIASES = ["ksampler advanced", "sampler provider", "base sampler", "region sampler"]
     RETURN_TYPES = ("KSAMPLER_ADVANCED",)
     OUTPUT_TOOLTIPS = ("A sampler for a base_sampler, mask_sampler or advanced_sampler input.",)
@@ -109,7 +114,7 @@ class KSamplerAdvancedProvider:
             "optional": {
                 "sampler_opt": (
                     "SAMPLER",
-                    {"tooltip": "Takes the place of sampler_name. Not connected: the sampler's name counts."},
+                    {"tooltip": "Replaces sampler_name. If nothing is connected, sampler_name is used."},
                 ),
                 "scheduler_func_opt": _SCHEDULER_FUNC,
             },
@@ -120,8 +125,8 @@ class KSamplerAdvancedProvider:
         cfg: float,
         sampler_name: str,
         scheduler: str,
-        sigma_factor: float,
         basic_pipe: Any,
+        sigma_factor: float = 1.0,
         sampler_opt: Any = None,
         scheduler_func_opt: SchedulerFunc | None = None,
     ) -> tuple[AdvancedSampler]:
@@ -140,9 +145,9 @@ class KSamplerAdvancedProvider:
         return (AdvancedSampler(guidance, sampler_name, scheduler, sigma_factor, sampler_opt, scheduler_func_opt),)
 
 
-class GITSSchedulerFuncProvider:
+class GITSSchedulerFuncProvider(inputs.SharedNode):
     CATEGORY = f"{inputs.CATEGORY}/providers"
-    DESCRIPTION = "The host's GITS schedule as a SCHEDULER_FUNC, for providers whose scheduler it takes the place of."
+    DESCRIPTION = "ComfyUI's GITS schedule as a SCHEDULER_FUNC. It replaces the scheduler of a provider node."
     SEARCH_ALIASES = ["gits", "scheduler", "schedule"]
     RETURN_TYPES = ("SCHEDULER_FUNC",)
     OUTPUT_TOOLTIPS = ("A schedule for a scheduler_func_opt input.",)
@@ -169,8 +174,8 @@ class GITSSchedulerFuncProvider:
                         "min": 0.0,
                         "max": 1.0,
                         "step": 0.01,
-                        "tooltip": "The last share of the schedule that is kept. Leave it at 1: the sampler nodes "
-                        "cut the schedule themselves.",
+                        "tooltip": "Share of the schedule that is kept, counted from its end. Leave it at 1: the "
+                        "sampler nodes cut the schedule themselves.",
                     },
                 ),
             }
@@ -188,15 +193,15 @@ class GITSSchedulerFuncProvider:
         return (schedule,)
 
 
-class ImpactNegativeConditioningPlaceholder:
+class ImpactNegativeConditioningPlaceholder(inputs.SharedNode):
     CATEGORY = f"{inputs.CATEGORY}/providers"
     DESCRIPTION = (
-        "Stands in the negative's place for models without one, such as Flux: the provider's cfg then becomes the "
-        "positive's guidance value, and the model is evaluated once per step."
+        "Takes the place of the negative conditioning for models without one, such as Flux. cfg then sets the guidance "
+        "value of the positive conditioning, and only the positive is evaluated."
     )
     SEARCH_ALIASES = ["negative placeholder", "no negative", "flux guidance"]
     RETURN_TYPES = ("CONDITIONING",)
-    OUTPUT_TOOLTIPS = ("For the negative of this pack's nodes, and for nothing else.",)
+    OUTPUT_TOOLTIPS = ("Connect it only to a negative input of this pack's nodes.",)
     FUNCTION = "provide"
 
     @classmethod

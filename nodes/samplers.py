@@ -1,4 +1,7 @@
-"""The five sampler nodes. Each makes a job for an engine; class ids, inputs and their order are a promise."""
+"""The five sampler nodes. Each builds a job and hands it to an engine.
+
+Class ids, input names and their order must never change: saved workflows refer to them.
+"""
 
 import logging
 from typing import Any
@@ -7,21 +10,23 @@ import nodes as host
 
 from ..masks.weights import MIX
 from ..regional import engines, mask_grid, two_samplers
-from ..regional.job import Job, LockstepOptions, StepPlan, StepwiseOptions, regional_scene, two_sampler_scene
+from ..regional.compute import Compute
+from ..regional.job import Job, LockstepOptions, Scene, StepPlan, StepwiseOptions, regional_scene, two_sampler_scene
 from ..samplers.noise import MAX_SEED
-from ..samplers.providers import schedule_steps
 from ..samplers.recovery import FULL_RECOVERY, Recovery
+from ..samplers.schedules import is_whole, schedule_steps
+from ..samplers.separated import separated_sample
 from . import inputs
 from .data import guidance
 
 log = logging.getLogger(__name__)
 
 SECOND_SEED_MODES = ["ignore", "fixed", "seed+seed_2nd", "seed-seed_2nd", "increment", "decrement", "randomize"]
-# Where sums of two seeds wrap: other packs' seeds end here, and saved workflows rely on it.
+# Sums of two seeds wrap at this value, where other packs' seeds end: saved workflows rely on it.
 SEED_WRAP = 1125899906842624
 
 
-class RegionalSampler:
+class RegionalSampler(inputs.SharedNode):
     CATEGORY = inputs.CATEGORY
     DESCRIPTION = (
         "Samples one picture with a base and any number of regions, each with its own prompt, model, guidance and "
@@ -48,11 +53,11 @@ class RegionalSampler:
         return {
             "required": {
                 "seed": inputs.seed("Seed of the noise that the picture starts from.", control=True),
-                "seed_2nd": inputs.seed("Second seed, used as seed_2nd_mode says."),
+                "seed_2nd": inputs.seed("Second seed; seed_2nd_mode sets how it is used."),
                 "seed_2nd_mode": (
                     SECOND_SEED_MODES,
                     {
-                        "tooltip": "What happens to the noise after the base-only steps. ignore: it goes on. "
+                        "tooltip": "Which noise is used after the base-only steps. ignore: the same noise. "
                         "seed+seed_2nd and seed-seed_2nd: new noise from the sum or difference. fixed, increment, "
                         "decrement, randomize: new noise from seed_2nd, which the last three change after each run."
                     },
@@ -65,7 +70,7 @@ class RegionalSampler:
                         "min": 0,
                         "max": 10000,
                         "tooltip": "Number of first steps that the base samples alone, without regions, to lay out the "
-                        "picture. 0 turns this off; as many as steps leaves none for the regions.",
+                        "picture. 0 turns this off; a value of steps or more leaves none for the regions.",
                     },
                 ),
                 "denoise": inputs.denoise(),
@@ -123,19 +128,55 @@ class RegionalSampler:
             seed=second_seed(seed, seed_2nd, seed_2nd_mode),
             add_noise=True,
             renoise=seed_2nd_mode != "ignore",
+            from_end=not is_whole(denoise),
         )
-        job = Job(
-            owner,
-            regional_scene(samples, base_sampler, regional_prompts, overlap_factor, owner),
-            plan,
-            StepwiseOptions(Recovery(additional_mode, additional_sampler, additional_sigma_ratio), restore_latent),
-            LockstepOptions(blend, inputs.compute(region_compute, crop_context, owner)),
-            unique_id,
+        scene = regional_scene(samples, base_sampler, regional_prompts, overlap_factor, owner)
+        recovery = Recovery(additional_mode, additional_sampler, additional_sigma_ratio)
+        compute = inputs.compute(region_compute, crop_context, owner)
+        return _sample_regions(engine, owner, scene, plan, recovery, restore_latent, compute, blend, unique_id)
+
+    @staticmethod
+    def separated_sample(
+        model: Any,
+        add_noise: bool,
+        seed: int,
+        steps: int,
+        cfg: float,
+        sampler_name: str,
+        scheduler: str,
+        positive: Any,
+        negative: Any,
+        latent_image: dict[str, Any],
+        start_at_step: int | None,
+        end_at_step: int | None,
+        return_with_leftover_noise: bool,
+        sigma_ratio: float = 1.0,
+        sampler_opt: Any = None,
+        noise: Any = None,
+        callback: Any = None,
+        scheduler_func: Any = None,
+    ) -> dict[str, Any]:
+        """Not used here: samplers of other packs (KSampler //Inspire) call it. See `samplers.separated`."""
+        return separated_sample(
+            guidance(model, positive, negative, cfg, "separated_sample"),
+            add_noise,
+            seed,
+            steps,
+            sampler_name,
+            scheduler,
+            latent_image,
+            start_at_step,
+            end_at_step,
+            return_with_leftover_noise,
+            sigma_ratio,
+            sampler_opt,
+            noise,
+            callback,
+            scheduler_func,
         )
-        return (engines.run(engine, job),)
 
 
-class RegionalSamplerAdvanced:
+class RegionalSamplerAdvanced(inputs.SharedNode):
     CATEGORY = inputs.CATEGORY
     DESCRIPTION = (
         "RegionalSampler with KSamplerAdvanced's controls: which steps of the schedule are run, whether noise is added "
@@ -163,8 +204,8 @@ class RegionalSamplerAdvanced:
                         "default": 0,
                         "min": 0,
                         "max": 10000,
-                        "tooltip": "First step of the schedule that is run. 0 is the start; at or past steps nothing "
-                        "is left to run and the latent is returned as it came.",
+                        "tooltip": "First step of the schedule that is run; 0 is the start. With a value of steps or "
+                        "more, nothing is sampled and the latent is returned as it came.",
                     },
                 ),
                 "end_at_step": (
@@ -173,16 +214,17 @@ class RegionalSamplerAdvanced:
                         "default": 10000,
                         "min": 0,
                         "max": 10000,
-                        "tooltip": "Step before which the run ends. At or past steps it is the schedule's end.",
+                        "tooltip": "The run ends before this step. A value of steps or more is the end of the "
+                        "schedule.",
                     },
                 ),
                 "overlap_factor": inputs.overlap("mask pixels"),
                 "restore_latent": inputs.restore_latent(),
                 "return_with_leftover_noise": inputs.switch(
                     False,
-                    "Leave the noise of the last step in the result, for another sampler to go on from. With "
-                    "restore_latent enabled the picture before the last step is returned either way, with its noise: a "
-                    "sampler that goes on from it starts at end_at_step - 1.",
+                    "Leave the remaining noise in the result, so that another sampler can continue at end_at_step. In "
+                    "stepwise with restore_latent enabled, the latent before the last step is always returned, with "
+                    "its noise: continue at end_at_step - 1.",
                 ),
                 "latent_image": inputs.latent("The latent to sample."),
                 "base_sampler": inputs.step_sampler("Samples what no region covers."),
@@ -242,18 +284,29 @@ class RegionalSamplerAdvanced:
             add_noise=add_noise,
             leave_noise=return_with_leftover_noise,
         )
-        job = Job(
-            owner,
-            regional_scene(latent_image, base_sampler, regional_prompts, overlap_factor, owner),
-            plan,
-            StepwiseOptions(Recovery(additional_mode, additional_sampler, additional_sigma_ratio), restore_latent),
-            LockstepOptions(blend, inputs.compute(region_compute, crop_context, owner)),
-            unique_id,
-        )
-        return (engines.run(engine, job),)
+        scene = regional_scene(latent_image, base_sampler, regional_prompts, overlap_factor, owner)
+        recovery = Recovery(additional_mode, additional_sampler, additional_sigma_ratio)
+        compute = inputs.compute(region_compute, crop_context, owner)
+        return _sample_regions(engine, owner, scene, plan, recovery, restore_latent, compute, blend, unique_id)
 
 
-class TwoAdvancedSamplersForMask:
+def _sample_regions(
+    engine: str,
+    owner: str,
+    scene: Scene,
+    plan: StepPlan,
+    recovery: Recovery,
+    restore_latent: bool,
+    compute: Compute,
+    blend: str,
+    node_id: str | None,
+) -> tuple[dict[str, Any]]:
+    """Run the engine, as RegionalSampler and RegionalSamplerAdvanced do it alike."""
+    stepwise = StepwiseOptions(recovery, paste=restore_latent)
+    return (engines.run(engine, Job(owner, scene, plan, stepwise, LockstepOptions(blend, compute), node_id)),)
+
+
+class TwoAdvancedSamplersForMask(inputs.SharedNode):
     CATEGORY = inputs.CATEGORY
     DESCRIPTION = "Samples one picture with two samplers, step by step: one inside the mask, the other outside of it."
     SEARCH_ALIASES = ["regional prompt", "masked sampling", "inpaint", "inside and outside of a mask"]
@@ -271,7 +324,7 @@ class TwoAdvancedSamplersForMask:
                 "samples": inputs.latent("The latent to sample."),
                 "base_sampler": inputs.step_sampler("Samples what is outside the mask."),
                 "mask_sampler": inputs.step_sampler("Samples what is inside the mask."),
-                "mask": ("MASK", {"tooltip": "Where mask_sampler paints, of any size; resized to the latent."}),
+                "mask": ("MASK", {"tooltip": "Mask of mask_sampler's area, of any size; it is resized to the latent."}),
                 "overlap_factor": inputs.overlap("latent pixels"),
             },
             "optional": inputs.engine_inputs(),
@@ -297,7 +350,15 @@ class TwoAdvancedSamplersForMask:
         total = schedule_steps(steps, denoise, owner)
         start = total - steps
         plan = StepPlan(
-            total=total, start=start, regional=start, alone=total, end=total, base_seed=seed, seed=seed, add_noise=True
+            total=total,
+            start=start,
+            regional=start,
+            alone=total,
+            end=total,
+            base_seed=seed,
+            seed=seed,
+            add_noise=True,
+            from_end=not is_whole(denoise),
         )
         job = Job(
             owner,
@@ -310,10 +371,10 @@ class TwoAdvancedSamplersForMask:
         return (engines.run(engine, job),)
 
 
-class TwoSamplersForMask:
+class TwoSamplersForMask(inputs.SharedNode):
     CATEGORY = inputs.CATEGORY
     DESCRIPTION = (
-        "Samples one picture with two whole runs: the first outside the mask, then the second, on its result, inside."
+        "Samples one picture in two complete runs: first outside the mask, then, on that result, inside the mask."
     )
     SEARCH_ALIASES = ["regional prompt", "masked sampling", "inpaint", "inside and outside of a mask"]
     RETURN_TYPES = ("LATENT",)
@@ -329,7 +390,7 @@ class TwoSamplersForMask:
                 "mask_sampler": inputs.full_sampler(
                     "Samples what is inside the mask, after base_sampler has finished."
                 ),
-                "mask": ("MASK", {"tooltip": "Where mask_sampler paints, of any size; resized to the latent."}),
+                "mask": ("MASK", {"tooltip": "Mask of mask_sampler's area, of any size; it is resized to the latent."}),
             },
             "hidden": {"unique_id": "UNIQUE_ID"},
         }
@@ -348,30 +409,33 @@ class TwoSamplersForMask:
 class MaskGridNKSamplersAdvanced:
     CATEGORY = inputs.CATEGORY
     DESCRIPTION = (
-        "KSamplerAdvanced in a grid: a tile of mask is laid over the canvas rows x columns times, and each cell gives "
-        "one latent of the batch that comes out. 8 pixels of the mask are one latent pixel."
+        "KSamplerAdvanced on a grid: a mask tile is repeated rows x columns times over the canvas, and each cell gives "
+        "one latent of the output batch. 8 mask pixels are one latent pixel."
     )
     SEARCH_ALIASES = ["mask grid", "grid sampler", "variations"]
     RETURN_TYPES = ("LATENT",)
-    OUTPUT_TOOLTIPS = ("A batch of rows x columns latents, row by row; of a batch, all pictures of a cell together.",)
+    OUTPUT_TOOLTIPS = (
+        "rows x columns latents as one batch, row by row. From an input batch, all pictures of a cell come together.",
+    )
     FUNCTION = "sample"
 
     _NAME = "MaskGrid N KSamplers Advanced"
-    # What the host's own node says nothing about.
+    # ComfyUI's KSamplerAdvanced has no tooltips for these inputs.
     _TOOLTIPS = {
         "model": "The model used for denoising the latent.",
         "add_noise": "Add the seed's noise before the first step. Disable it for a latent with leftover noise.",
-        "noise_seed": "Seed of the noise; every cell of 'Fork then Sample' starts from the same.",
+        "noise_seed": "Seed of the noise. In 'Fork then Sample' every cell starts from the same noise.",
         "steps": "Number of steps in the schedule.",
         "cfg": "Guidance scale: how strongly the positive prompt is preferred to the negative. 1 turns it off.",
         "sampler_name": "The sampling algorithm.",
         "scheduler": "How sigma falls over the steps.",
         "positive": "What should be in the picture.",
         "negative": "What should not be in the picture.",
-        "latent_image": "The latent to sample; width and height are those of the mask times columns and rows.",
+        "latent_image": "The latent to sample. In pixels, it is the mask's width times columns by the mask's height "
+        "times rows.",
         "start_at_step": "First step of the schedule that is run. 0 is the start.",
-        "end_at_step": "Step before which the run ends. Anything at or past steps means the schedule's end.",
-        "return_with_leftover_noise": "Leave the noise of the last step in the result, for another sampler.",
+        "end_at_step": "The run ends before this step. A value of steps or more is the end of the schedule.",
+        "return_with_leftover_noise": "Leave the remaining noise in the result, so that another sampler can continue.",
     }
 
     @classmethod
@@ -387,8 +451,8 @@ class MaskGridNKSamplersAdvanced:
                 "mask": (
                     "IMAGE",
                     {
-                        "tooltip": "The tile: white is sampled. Its first picture's first channel counts. Its size "
-                        "times columns and rows must be the latent's size in pixels."
+                        "tooltip": "The mask tile: white is sampled; only the first channel of the first picture is "
+                        "used. Its width times columns and height times rows must be the latent's size in pixels."
                     },
                 ),
                 "rows": ("INT", {"default": 1, "min": 1, "max": 16, "tooltip": "Number of rows of the grid."}),
@@ -396,8 +460,8 @@ class MaskGridNKSamplersAdvanced:
                 "mode": (
                     mask_grid.MODES,
                     {
-                        "tooltip": "Sample then Fork: one run with the tile in every cell; each output takes one cell "
-                        "from it. Fork then Sample: one run for each cell, with the tile in that cell alone."
+                        "tooltip": "Sample then Fork: one run with the tile in every cell; each output keeps one cell "
+                        "of it. Fork then Sample: one run for each cell, with the tile in that cell alone."
                     },
                 ),
             },
@@ -449,7 +513,7 @@ class DeprecatedMaskGridNKSamplersAdvanced(MaskGridNKSamplersAdvanced):
 
 
 def second_seed(seed: int, second: int, mode: str) -> int:
-    """The seed of the regional steps; sums and differences wrap once at SEED_WRAP, as in other packs."""
+    """The seed of the regional steps. Sums and differences wrap at SEED_WRAP, as saved workflows rely on."""
     if mode == "ignore":
         return seed
     if mode == "seed+seed_2nd":

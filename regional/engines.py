@@ -6,10 +6,12 @@ from collections.abc import Callable
 from ..masks.weights import MIX
 from ..samplers import latents
 from ..samplers.latents import Latent
+from ..samplers.progress import show_text
 from ..samplers.prompts import RegionSettings
 from . import lockstep, stepwise
 from .compute.full import FULL
 from .job import Job
+from .regions import stretched_note
 
 STEPWISE, LOCKSTEP = "stepwise", "lockstep"
 ENGINES: dict[str, Callable[[Job], Latent]] = {STEPWISE: stepwise.run, LOCKSTEP: lockstep.run}
@@ -29,7 +31,13 @@ def run(engine: str, job: Job) -> Latent:
         log.info(
             "%s: lockstep has nothing to repair: what restore_latent and additional_* ask for is not done.", job.owner
         )
-    return latents.like(job.scene.given, ENGINES[engine](job))
+    stretched = stretched_note(job.scene.regions, job.scene.size)
+    if stretched:
+        log.warning("%s, %s", job.owner, stretched)
+    result = latents.like(job.scene.given, ENGINES[engine](job))
+    if stretched:
+        show_text(stretched, job.node_id)  # after the run, whose own texts would cover it
+    return result
 
 
 def check_engine(engine: str, owner: str) -> None:

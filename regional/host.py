@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import comfy.hooks
 import comfy.model_base
 import comfy.model_management
+import comfy.model_patcher
 import comfy.patcher_extension
 import comfy.samplers
 import torch
@@ -128,19 +129,46 @@ def processed_conds(
 # Models and patchers
 
 
-def make_active(patcher: Any, previous: Any, others: Sequence[Any], memory: Sequence[float]) -> None:
-    """Load the patcher's weights in the place of `previous`; clones of one model share them.
+# The key of a patcher's additional models for its twins on further GPUs.
+_MULTI_GPU = "multigpu"
 
-    `others` are the models of its conds; `memory` (required, minimum) in bytes is the host's estimate.
+
+def on_each_device(patcher: Any) -> list[Any]:
+    """A prepared patcher and its twins on further GPUs, each with a model of its own that has the same weights."""
+    twins = patcher.get_additional_models_with_key(_MULTI_GPU)
+    return [patcher, *(twin for twin in twins if twin.is_multigpu_base_clone)]
+
+
+def device_of_call(args: Mapping[str, Any]) -> torch.device | None:
+    """From a model function wrapper's arguments the device of a call on one of several GPUs; None for the first one.
+
+    The host makes the calls on several GPUs at the same time, in a thread for each.
     """
-    previous.unpatch_hooks()
+    return args["c"].get("transformer_options", {}).get("multigpu_thread_device")  # type: ignore[no-any-return]
+
+
+def make_active(patcher: Any, previous: Any, others: Sequence[Any], memory: Sequence[float]) -> None:
+    """Load the patcher's weights in the place of `previous`, on each device; clones of one model share them.
+
+    `others` are the models of its conds and its twins; `memory` (required, minimum) in bytes is the host's estimate.
+    """
+    for one in on_each_device(previous):
+        one.unpatch_hooks()
     comfy.model_management.load_models_gpu([patcher, *others], *memory[:1], False, *memory[1:])
-    if hasattr(patcher.model, "current_patcher"):
-        patcher.model.current_patcher = patcher
+    for one in on_each_device(patcher):
+        if hasattr(one.model, "current_patcher"):
+            one.model.current_patcher = one
+        # If another model shares hooks with keyframes, its call may have moved these: the host tells only that model.
+        for hooks in [group for group in one.cached_hook_patches if _is_scheduled(group)]:
+            del one.cached_hook_patches[hooks]
+
+
+def _is_scheduled(hooks: Any) -> bool:
+    return any(len(hook.hook_keyframe.keyframes) > 1 for hook in hooks.hooks)
 
 
 def is_weight_clone(reference: Any, clone: Any) -> bool:
-    """Whether two MODELs are one model and differ in nothing but weight patches."""
+    """Whether two MODELs are one model and differ in nothing but weight patches, on as many GPUs."""
     if reference is clone:
         return True
     if not reference.is_clone(clone):
@@ -154,10 +182,29 @@ def is_weight_clone(reference: Any, clone: Any) -> bool:
         "callbacks",
         "injections",
         "attachments",
-        "additional_models",
         "model_options",
     )
-    return all(same(getattr(reference, name, None), getattr(clone, name, None)) for name in names)
+    return all(same(getattr(reference, name, None), getattr(clone, name, None)) for name in names) and (
+        _same_additional(reference.additional_models, clone.additional_models)
+    )
+
+
+def _same_additional(a: Mapping[str, Sequence[Any]], b: Mapping[str, Sequence[Any]]) -> bool:
+    """Whether two patchers have the same additional models. A patcher's clone() has clones of them."""
+
+    def alike(key: str, one: Any, other: Any) -> bool:
+        if one is other:
+            return True
+        if one.load_device != other.load_device:
+            return False
+        if key == _MULTI_GPU:
+            # When the host prepares a patcher its twins get all else from the patcher itself.
+            return bool(one.is_clone(other)) and one.is_multigpu_base_clone == other.is_multigpu_base_clone
+        return is_weight_clone(one, other) and same(one.patches, other.patches)
+
+    return a.keys() == b.keys() and all(
+        len(a[key]) == len(b[key]) and all(alike(key, *pair) for pair in zip(a[key], b[key], strict=True)) for key in a
+    )
 
 
 def same(a: Any, b: Any) -> bool:
@@ -182,6 +229,10 @@ def hook_obstacle(patcher: Any) -> str | None:
     """Why the host cannot patch this model's weights by hooks; None if it can."""
     if patcher.is_dynamic():
         return "hooks would load the model a second time, as dynamic VRAM takes none"
+    put_on = getattr(patcher.patch_weight_to_device, "__func__", None)
+    if put_on is not comfy.model_patcher.ModelPatcher.patch_weight_to_device:
+        # Of another pack, for weights of its own kind (GGUF). The host's hooks read and write weights of the host's.
+        return f"{type(patcher).__name__} patches weights in its own way, which takes no hooks"
     if any(type(weight).__name__ == "QuantizedTensor" for weight in patcher.model.parameters()):
         # The host does not find their scales where it takes stock of the weights for a hook.
         return "quantised weights take no hooks"
@@ -237,6 +288,16 @@ class ClonePatches(comfy.hooks.WeightHook):
 
 # Weight adapters
 
+
+def is_own_layer(module: torch.nn.Module) -> bool:
+    """Whether a layer is one of the host's or torch's, or derived from torch's linear layers or convolutions.
+
+    Other packs' layers may hold their weights in another form, and give something else than the product with these.
+    """
+    torchs = (torch.nn.Linear, torch.nn.Conv1d, torch.nn.Conv2d, torch.nn.Conv3d)
+    return isinstance(module, torchs) or type(module).__module__.partition(".")[0] in ("comfy", "torch")
+
+
 # Adapters whose forward is W x + h(x), with the index of their DoRA scale in `weights`. DoRA is not of that form.
 _ADDITIVE = {LoRAAdapter: 4, LoHaAdapter: 7, LoKrAdapter: 8}
 _LORA_RESHAPE = 5
@@ -252,6 +313,13 @@ def adapter_obstacle(value: Any) -> str | None:
     if isinstance(value, LoRAAdapter) and value.weights[_LORA_RESHAPE] is not None:
         return "changes the weight's shape"
     return None
+
+
+def adapter_on(adapter: Any, device: torch.device) -> Any:
+    """A copy of an adapter with its weights on a device."""
+    moved = copy.copy(adapter)
+    moved.weights = tuple(one.to(device) if isinstance(one, torch.Tensor) else one for one in adapter.weights)
+    return moved
 
 
 def bypass_adapter(value: Any, module: torch.nn.Module, strength: float, device: torch.device) -> Any:

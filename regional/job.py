@@ -9,6 +9,7 @@ from ..masks.convert import as_mask
 from ..masks.shape import check_count
 from ..masks.weights import MIX
 from ..samplers import latents
+from ..samplers.guided import Guidance
 from ..samplers.latents import Latent
 from ..samplers.noise import initial_noise
 from ..samplers.providers import (
@@ -76,6 +77,13 @@ class StepPlan:
     # The base-only steps end in a finished picture, and the regional steps begin with new noise from `seed`.
     renoise: bool = False
     leave_noise: bool = True
+    # The steps end where the schedule does, as those of KSampler with a denoise below 1. Some schedules have more or
+    # fewer steps than the `total` they are made for. The stepwise engine counts from the schedule's beginning anyway.
+    from_end: bool = False
+
+    def shift(self, schedule: torch.Tensor) -> int:
+        """What is added to a step to find its sigma in a `schedule` that is made for `total` steps."""
+        return len(schedule) - 1 - self.total if self.from_end else 0
 
 
 @dataclass(frozen=True)
@@ -134,9 +142,15 @@ def two_sampler_scene(latent: Latent, base: object, inside: object, mask: object
     return Scene(latent, fitted, base, (MaskRegion("mask_sampler", inside, own, overlap),))
 
 
-def own_samplers(regions: Sequence[Region], owner: str) -> list[AdvancedSampler]:
-    """The samplers of the regions as this pack's own."""
-    return [as_own(region.sampler, f"{owner}, {region.name}") for region in regions]
+def own_samplers(regions: Sequence[Region], owner: str, base: Guidance | None = None) -> list[AdvancedSampler]:
+    """The samplers of the regions as this pack's own. `base` is given where a region may still be without a sampler."""
+    samplers = []
+    for region in regions:
+        own = as_own(region.sampler, f"{owner}, {region.name}")
+        if base is not None and isinstance(region.sampler, InheritedSampler):
+            own = replace(own, guidance=own.guidance.with_embedded(base))
+        samplers.append(own)
+    return samplers
 
 
 def check_latent(latent: object, owner: str) -> Latent:

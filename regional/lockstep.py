@@ -10,18 +10,20 @@ import comfy.model_management
 import comfy.model_sampling
 import comfy.samplers
 import torch
+from comfy_execution.utils import get_executing_context
 
 from ..masks.weights import MIX
 from ..samplers import latents
 from ..samplers.guided import Guidance
 from ..samplers.latents import Latent
+from ..samplers.progress import show_text
 from ..samplers.providers import AdvancedSampler, Session, call
 from ..samplers.recovery import NO_RECOVERY
 from ..samplers.schedules import ScheduleCache, cut
 from .compute import Compute
 from .guider import Guider_Regional
 from .job import BASE, Job, StepPlan, own_samplers
-from .regions import counted, read_regions, vary
+from .regions import counted, read_regions, stretched_note, vary
 from .side_by_side import Loop, SideBySide
 from .timeline import WeightTimeline, sigma_ranges
 
@@ -87,7 +89,10 @@ class Plan:
 def planned(job: Job, samplers: Sequence[AdvancedSampler], schedules: ScheduleCache, start: int) -> Plan | None:
     """What is sampled from step `start` on; None if no step is left. The report reads the same plan."""
     steps, scene = job.steps, job.scene
-    sigmas = [_sigmas(sampler, schedules, steps, start) for sampler in samplers]
+    sigmas = [
+        _sigmas(sampler, schedules, steps, start, f"{job.owner}, {name}")
+        for name, sampler in zip(scene.names, samplers, strict=True)
+    ]
     own = sigmas[0]
     if len(own) < 2:
         return None
@@ -123,7 +128,8 @@ def _base_only(job: Job, base: AdvancedSampler, session: Session) -> _Begun:
         seed = steps.base_seed if steps.start < steps.regional else steps.seed
         return _Begun(latent, steps.start, seed, steps.add_noise)
     noise = job.scene.noise(latent, steps.base_seed) if steps.add_noise else None
-    span = (steps.start, steps.regional)
+    shift = steps.shift(base.schedule(session.schedules, steps.total, owner=f"{job.owner}, {BASE}"))
+    span = (max(steps.start + shift, 0), max(steps.regional + shift, 0))
     latent = call(base, session, steps.add_noise, steps.base_seed, steps.total, latent, span, False, NO_RECOVERY, noise)
     return _Begun(latent, steps.regional, steps.seed, True)
 
@@ -168,6 +174,18 @@ def _warn_of_noisy_inputs(job: Job) -> None:
             )
 
 
+class NodeGuider(Guider_Regional):
+    """The guider of RegionalGuider: it meets its latent only when it samples, and then says whose mask is stretched."""
+
+    def sample(self, noise: torch.Tensor, latent_image: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
+        stretched = stretched_note(self.timeline.regions, (latent_image.shape[-2], latent_image.shape[-1]))
+        if stretched:
+            log.warning("%s, %s", self.timeline.owner, stretched)
+            sampling = get_executing_context()
+            show_text(stretched, sampling and sampling.node_id)
+        return super().sample(noise, latent_image, *args, **kwargs)
+
+
 def regional_guider(
     base: Guidance,
     prompts: object,
@@ -183,7 +201,7 @@ def regional_guider(
     the model's percent_to_sigma.
     """
     regions = read_regions(prompts, base.model, overlap, owner)
-    guidances = [base, *(sampler.guidance for sampler in own_samplers(regions, owner))]
+    guidances = [base, *(sampler.guidance for sampler in own_samplers(regions, owner, base))]
     for region, guidance in zip(regions, guidances[1:], strict=True):
         _check_sampling(base.model, guidance.model, f"{owner}, {region.name}")
     percent_to_sigma = base.model.get_model_object("model_sampling").percent_to_sigma
@@ -196,7 +214,7 @@ def regional_guider(
         float(percent_to_sigma(base_only_percent)) if base_only_percent > 0.0 else None,
     )
     names = [BASE, *(region.name for region in regions)]
-    return Guider_Regional(guidances, names, timeline, compute, lambda noise: vary(noise, regions))
+    return NodeGuider(guidances, names, timeline, compute, lambda noise: vary(noise, regions))
 
 
 def _check_sampling(base: Any, region: Any, where: str) -> None:
@@ -220,16 +238,17 @@ def _first_sigma(sampler: AdvancedSampler, schedules: ScheduleCache, total: int,
     schedule = sampler.schedule(schedules, total) * sampler.sigma_factor
     if not len(schedule):
         return math.inf
-    steps = len(schedule) - 1
-    return float(schedule[steps - round(steps * denoise)])
+    return float(schedule[max(len(schedule) - 1 - round(total * denoise), 0)])
 
 
-def _sigmas(sampler: AdvancedSampler, schedules: ScheduleCache, steps: StepPlan, start: int) -> torch.Tensor:
+def _sigmas(
+    sampler: AdvancedSampler, schedules: ScheduleCache, steps: StepPlan, start: int, owner: str
+) -> torch.Tensor:
     """The sampler's own sigmas of the steps from `start` on, (steps + 1,)."""
-    schedule = sampler.schedule(schedules, steps.total)
+    schedule = sampler.schedule(schedules, steps.total, owner=owner)
     # Some schedules (ddim_uniform) have more steps than asked for; they are run to their own end, as in KSampler.
     end = steps.end if steps.end < steps.total else len(schedule) - 1
-    return cut(schedule, start, end, steps.leave_noise) * sampler.sigma_factor
+    return cut(schedule, max(start + steps.shift(schedule), 0), end, steps.leave_noise) * sampler.sigma_factor
 
 
 def _loops(names: Sequence[str], samplers: Sequence[AdvancedSampler], sigmas: Sequence[torch.Tensor]) -> list[Loop]:

@@ -54,7 +54,7 @@ def run(latent: Latent, image: object, grid: GridRun, owner: str) -> Latent:
     runs = 1 if grid.mode == SAMPLE_THEN_FORK else len(places)
     span = max(min(grid.end, grid.steps) - grid.start, 1)
     progress = Progress(span * runs, grid.node_id)
-    schedule = make_sigmas(grid.guidance.model, grid.scheduler, grid.sampler_name, grid.steps)
+    schedule = make_sigmas(grid.guidance.model, grid.scheduler, grid.sampler_name, grid.steps, owner=owner)
 
     if grid.mode == SAMPLE_THEN_FORK:
         sampled = _sample(latent, tile.repeat(1, grid.rows, grid.columns), grid, schedule, progress, span)

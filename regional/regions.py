@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from ..masks.convert import as_mask
-from ..masks.shape import grow, resize
+from ..masks.shape import grow, is_stretched, resize
 from ..samplers.prompts import RegionalPromptLike, RegionalPromptObject, RegionSettings
 from ..samplers.providers import AdvancedSamplerLike, check_advanced_sampler, kind_of, model_of
 
@@ -136,6 +136,19 @@ def read_regions(prompts: object, base_model: Any, overlap: int, owner: str) -> 
             continue
         regions.append(PromptRegion(name, sampler, mask, overlap, prompt, number))
     return regions
+
+
+def stretched_note(regions: Sequence[Region], size: tuple[int, int]) -> str:
+    """What to say of the regions whose masks have other proportions than a latent of `size` (h, w); "" if none has."""
+    found = [region for region in regions if is_stretched(region.mask, size)]
+    if not found:
+        return ""
+    names = ", ".join(region.name for region in found)
+    height, width = found[0].mask.shape[-2:]
+    return (
+        f"{names}: the mask of {width} x {height} pixels is stretched to the latent's {size[1]} x {size[0]}; give "
+        "masks, and the canvas of a RegionEditor, the picture's proportions."
+    )
 
 
 def check_formats(base: Any, region: Any, where: str) -> None:

@@ -21,7 +21,7 @@ from .host import patches_of
 from .job import BASE, Job
 from .models.group import ModelGroup
 from .models.serving import serve
-from .regions import Region
+from .regions import Region, stretched_note
 from .side_by_side import evaluations
 from .timeline import region_claims
 
@@ -108,6 +108,8 @@ def describe(engine: str, job: Job) -> str:
     for name, share in zip(scene.names[1:], outlook.covered[1:], strict=True):
         if share == 0.0:
             notes = [*notes, f"{name} has no weight anywhere, so it paints nothing."]
+    if stretched := stretched_note(scene.regions, scene.size):
+        notes = [*notes, stretched]
     return "\n".join(lines + [f"Note: {note}" for note in notes])
 
 
@@ -144,14 +146,16 @@ def _stepwise(job: Job, samplers: Sequence[AdvancedSampler]) -> _Outlook:
         cost(ModelGroup(member, sampler.guidance), [Ask((member,))], scene.size, batch)
         for member, sampler in enumerate(samplers)
     ]
-    active = stepwise.active_regions(scene, steps, ScheduleCache())
+    schedules = ScheduleCache()
+    active = stepwise.active_regions(scene, steps, schedules)
     sampled, costs = [0] * len(samplers), []
     for step in range(steps.start, steps.end):
         members = [0, *(1 + region for region in active(step))] if step >= steps.regional else [0]
         for member in members:
             sampled[member] += 1
         costs.append(sum((own[member] for member in members), Cost()))
-    notes = [note for name, sampler in zip(scene.names, samplers, strict=True) for note in _restarts(name, sampler)]
+    notes = stepwise.schedule_notes(job, schedules)
+    notes += [note for name, sampler in zip(scene.names, samplers, strict=True) for note in _restarts(name, sampler)]
     if len({id(sampler.guidance.model) for sampler in samplers}) > 1:
         notes.append("Not all have one model, so the weights are switched in every step, which is slow.")
     if lockstep_only(job):
@@ -161,7 +165,7 @@ def _stepwise(job: Job, samplers: Sequence[AdvancedSampler]) -> _Outlook:
 
 def _restarts(name: str, sampler: AdvancedSampler) -> list[str]:
     """What is to be said about a sampler that the stepwise engine restarts at every step."""
-    sampler_name = "" if sampler.sampler_opt is not None else sampler.sampler_name
+    sampler_name = sampler.pass_name
     notes = []
     if len(passes(sampler_name, Recovery(BETWEEN, ratio=0.5))) > 1:
         notes.append(f"{name}: {sampler_name} takes a second pass in each step unless additional_mode is DISABLE.")

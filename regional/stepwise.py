@@ -5,23 +5,30 @@ Saved workflows depend on every detail of its numbers; docs/engines.md says what
 
 import functools
 import logging
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
+import comfy.model_management
+import comfy.samplers
 import torch
 
 from ..masks.shape import outside_all, resize
 from ..samplers import latents
-from ..samplers.guided import not_finite
+from ..samplers.guided import failed_on_its_own, not_finite
 from ..samplers.latents import Latent
 from ..samplers.prompts import RegionSettings
-from ..samplers.providers import Session, as_own, call
-from ..samplers.recovery import NO_RECOVERY
+from ..samplers.providers import AdvancedSampler, AdvancedSamplerLike, Session, as_own, call
+from ..samplers.recovery import NO_RECOVERY, passes
 from ..samplers.schedules import ScheduleCache
 from .job import BASE, Job, Scene, StepPlan
 from .regions import Region, counted
 from .timeline import sigma_ranges
 
 log = logging.getLogger(__name__)
+
+# What torch and Python say where a schedule is too short for what is done with it.
+_LENGTH = re.compile(r"\b(size|shape|dimension|empty|unpack)")
 
 
 def run(job: Job) -> Latent:
@@ -35,24 +42,28 @@ def run(job: Job) -> Latent:
     # With `paste` the result is the picture before the base's last steps, so these need not be sampled.
     tail = 0 if options.paste else max(steps.end - steps.alone, 0)
     session = Session(planned_steps(job, tail), job.node_id)
+    for note in schedule_notes(job, session.schedules):
+        log.warning("%s, %s", job.owner, note)
     active_at = active_regions(scene, steps, session.schedules)
     latent = latents.without_mask(scene.latent)
     add_noise = steps.add_noise
 
     if steps.regional > steps.start:
         session.progress.say(f"steps {steps.start + 1} to {steps.regional} of {steps.total}: the base alone")
-        latent = call(
-            scene.base,
-            session,
-            add_noise,
-            steps.base_seed,
-            steps.total,
-            latent,
-            (steps.start, steps.regional),
-            not steps.renoise,
-            NO_RECOVERY,
-            scene.noise(latent, steps.base_seed) if add_noise else None,
-        )
+        span = (steps.start, steps.regional)
+        with _named(job, BASE, scene.base, span):
+            latent = call(
+                scene.base,
+                session,
+                add_noise,
+                steps.base_seed,
+                steps.total,
+                latent,
+                span,
+                not steps.renoise,
+                NO_RECOVERY,
+                scene.noise(latent, steps.base_seed) if add_noise else None,
+            )
         _check(latent, BASE, steps.regional - 1, steps)
         add_noise = steps.renoise
 
@@ -60,18 +71,19 @@ def run(job: Job) -> Latent:
         span = (step, step + 1)
         active = active_at(step)
         session.progress.say(f"step {step + 1} of {steps.total}: the base")
-        latent = call(
-            scene.base,
-            session,
-            add_noise,
-            steps.seed,
-            steps.total,
-            latents.with_mask(latent, outside(active)),
-            span,
-            True,
-            options.recovery,
-            scene.noise(latent, steps.seed) if add_noise else None,
-        )
+        with _named(job, BASE, scene.base, span):
+            latent = call(
+                scene.base,
+                session,
+                add_noise,
+                steps.seed,
+                steps.total,
+                latents.with_mask(latent, outside(active)),
+                span,
+                True,
+                options.recovery,
+                scene.noise(latent, steps.seed) if add_noise else None,
+            )
         _check(latent, BASE, step, steps)
         # Regions never add noise: the base's call adds it to the whole latent, inside their masks too.
         add_noise = False
@@ -82,36 +94,61 @@ def run(job: Job) -> Latent:
             session.progress.say(f"step {step + 1} of {steps.total}: {region.name}")
             leave_noise = not (options.finish_regions and step + 1 == steps.alone)
             before = latents.without_mask(latent)
-            latent = call(
-                region.sampler,
-                session,
-                False,
-                steps.seed,
-                steps.total,
-                latents.with_mask(before, place),
-                span,
-                leave_noise,
-                options.recovery,
-            )
+            with _named(job, region.name, region.sampler, span):
+                latent = call(
+                    region.sampler,
+                    session,
+                    False,
+                    steps.seed,
+                    steps.total,
+                    latents.with_mask(before, place),
+                    span,
+                    leave_noise,
+                    options.recovery,
+                )
             _check(latent, region.name, step, steps)
             if options.paste:
                 latent = latents.paste(before, latents.without_mask(latent), place)
 
     if tail:
         session.progress.say(f"steps {steps.alone + 1} to {steps.end} of {steps.total}: the base alone")
-        latent = call(
-            scene.base,
-            session,
-            False,
-            steps.seed,
-            steps.total,
-            latents.with_mask(latents.without_mask(latent), outside(everywhere)),
-            (steps.alone, steps.end),
-            steps.leave_noise,
-            options.recovery,
-        )
+        span = (steps.alone, steps.end)
+        with _named(job, BASE, scene.base, span):
+            latent = call(
+                scene.base,
+                session,
+                False,
+                steps.seed,
+                steps.total,
+                latents.with_mask(latents.without_mask(latent), outside(everywhere)),
+                span,
+                steps.leave_noise,
+                options.recovery,
+            )
     session.progress.say(f"{steps.total} steps, {counted(scene.regions)}")
     return latents.without_mask(latent)
+
+
+@contextmanager
+def _named(job: Job, name: str, sampler: AdvancedSamplerLike, span: tuple[int, int]) -> Iterator[None]:
+    """A call of a sampler over a span of steps: says what to do if one that looks at several steps fails on one."""
+    try:
+        yield
+    except (IndexError, ZeroDivisionError, RuntimeError, ValueError) as error:
+        about_length = isinstance(error, IndexError | ZeroDivisionError) or _LENGTH.search(str(error))
+        if not isinstance(sampler, AdvancedSampler) or span[1] - span[0] != 1 or not about_length:
+            raise
+        custom = sampler.sampler_opt
+        if comfy.model_management.is_oom(error) or not failed_on_its_own(
+            custom or comfy.samplers.sampler_object(sampler.sampler_name), error
+        ):
+            raise
+        own = sampler.sampler_name if custom is None else getattr(custom, "sampler_function", type(custom)).__name__
+        raise ValueError(
+            f"{job.owner}, {name}: its sampler {own} failed ({type(error).__name__}: {error}). The stepwise engine "
+            "runs each sampler for one step at a time, and this one may need more; choose the lockstep engine, which "
+            "gives it the whole schedule, or another sampler."
+        ) from error
 
 
 def check_frames(job: Job) -> None:
@@ -133,6 +170,34 @@ def active_regions(scene: Scene, steps: StepPlan, schedules: ScheduleCache) -> C
     ranges = sigma_ranges(scene.regions, base.guidance.model)
     sigmas = (base.schedule(schedules, steps.total) * base.sigma_factor).tolist()
     return lambda step: tuple(n for n in everywhere if sigmas[min(step, len(sigmas) - 1)] in ranges[n])
+
+
+def schedule_notes(job: Job, schedules: ScheduleCache) -> list[str]:
+    """Sentences on schedules of which this engine and KSampler take unlike steps for one denoise.
+
+    Makes all schedules of the run; ValueError for one that cannot be sampled.
+    """
+    steps, notes = job.steps, dict[str, str]()
+    samplers = [job.scene.base, *(region.sampler for region in job.scene.regions)]
+    for name, sampler in zip(job.scene.names, samplers, strict=True):
+        # Other packs' samplers make their own schedules.
+        if not isinstance(sampler, AdvancedSampler):
+            continue
+        for one in passes(sampler.pass_name, job.stepwise.recovery):
+            sampler.schedule(schedules, steps.total, one.sampler_name, owner=f"{job.owner}, {name}")
+        sigmas = sampler.schedule(schedules, steps.total)
+        if len(sigmas) and (shift := steps.shift(sigmas)):
+            last = len(sigmas) - 1
+            ours, ksamplers = (float(sigmas[min(max(step, 0), last)]) for step in (steps.start, steps.start + shift))
+            kind = "a custom schedule" if sampler.scheduler_func is not None else sampler.scheduler
+            notes.setdefault(
+                kind,
+                f"{name}: {kind} has {last} steps where {steps.total} are asked for. With a denoise below 1 the "
+                f"stepwise engine takes the steps {steps.start + 1} to {steps.total} of them, as saved workflows do, "
+                f"from sigma {ours:.4g} on; KSampler takes the last {steps.total - steps.start}, from sigma "
+                f"{ksamplers:.4g} on. Choose the lockstep engine for KSampler's.",
+            )
+    return list(notes.values())
 
 
 def base_place(regions: Sequence[Region], size: tuple[int, int]) -> torch.Tensor:

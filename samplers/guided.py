@@ -1,6 +1,8 @@
 """One sampling call over given sigmas: the host's CFGGuider on a latent, with mask, noise, preview and interrupt."""
 
-from dataclasses import dataclass
+import traceback
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 import comfy.model_management
@@ -46,6 +48,18 @@ class Guidance:
             return {"positive": node_helpers.conditioning_set_values(self.positive, {"guidance": self.cfg})}
         return {"positive": self.positive, "negative": self.negative}
 
+    def with_embedded(self, base: "Guidance") -> "Guidance":
+        """A copy whose positive has the `guidance` value of the base's positive, where it has none of its own.
+
+        Models such as Flux take this value with the prompt; without it they assume 3.5. A text that a node encodes by
+        itself never passed through the FluxGuidance of the base.
+        """
+        values = [options["guidance"] for _, options in base.conds()["positive"] if "guidance" in options]
+        if not values or all("guidance" in options for _, options in self.positive):
+            return self
+        positive = [[text, {"guidance": values[0], **options}] for text, options in self.positive]
+        return replace(self, positive=positive)
+
     def guider(self) -> Any:
         guider = InterruptibleGuider(self.model)
         guider.inner_set_conds(self.conds())
@@ -83,6 +97,8 @@ def sample(
     if noise is None:
         noise = torch.zeros(samples.shape, dtype=samples.dtype)
     denoised: torch.Tensor | None = None
+    guider = guidance.guider()
+    restart_keyframes(cond for conds in guider.original_conds.values() for cond in conds)
 
     def remember(step: int, x0: torch.Tensor, x: torch.Tensor, total_steps: int) -> None:
         nonlocal denoised
@@ -90,7 +106,7 @@ def sample(
         if callback is not None:
             callback(step, x0, x, total_steps)
 
-    out = guidance.guider().sample(
+    out = guider.sample(
         noise,
         samples,
         sampler,
@@ -105,6 +121,28 @@ def sample(
     if denoised is None:
         return Sampled(out, out)
     return Sampled(out, guidance.model.model.process_latent_out(denoised.to(device)).to(dtype=dtype))
+
+
+def failed_on_its_own(sampler: Any, error: BaseException) -> bool:
+    """Whether an error of `sample` comes from the code of its SAMPLER, and not from the model that this asked."""
+    codes = [frame.f_code for frame, _ in traceback.walk_tb(error.__traceback__)]
+    own = getattr(type(sampler).sample, "__code__", None)
+    return own in codes and InterruptibleGuider.predict_noise.__code__ not in codes
+
+
+def restart_keyframes(conds: Iterable[Mapping[str, Any]]) -> None:
+    """Let the scheduled hooks of converted or given conds begin anew at any sigma.
+
+    A seam of the host: HookKeyframeGroup.reset, with which it begins a run, leaves `_curr_t` at the sigma where the
+    last run ended. A run that begins at that sigma would stay at the first keyframe: the calls of base and regions
+    that share hooks, step by step.
+    """
+    for cond in conds:
+        groups = [cond.get("hooks")]
+        if (control := cond.get("control")) is not None:
+            groups += control.get_extra_hooks()
+        for hook in (hook for group in groups if group is not None for hook in group.hooks):
+            hook.hook_keyframe._curr_t = -1.0
 
 
 def not_finite(name: str, when: str) -> ValueError:

@@ -1,4 +1,4 @@
-"""What is done to LATENT dicts (`samples`: (B, C, h, w) or (B, C, frames, h, w)). All of it copies."""
+"""Functions on LATENT dicts (`samples`: (B, C, h, w) or (B, C, frames, h, w)). None changes its arguments."""
 
 from typing import Any
 

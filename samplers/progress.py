@@ -13,6 +13,12 @@ from server import PromptServer
 Callback = Callable[[int, torch.Tensor, torch.Tensor, int], None]
 
 
+def show_text(text: str, node_id: str | None) -> None:
+    """Show a text on a node; nothing outside of a server."""
+    if node_id is not None:
+        PromptServer.instance.send_progress_text(text, node_id)
+
+
 class Progress:
     """Made for one run of a node and thrown away with it.
 
@@ -30,8 +36,7 @@ class Progress:
 
     def say(self, text: str) -> None:
         """Show on the node what is being done."""
-        if self._node_id is not None:
-            PromptServer.instance.send_progress_text(text, self._node_id)
+        show_text(text, self._node_id)
 
     @contextmanager
     def steps(self, count: int) -> Iterator[None]:

@@ -55,7 +55,7 @@ class RegionSettings:
         if self.start_percent >= self.end_percent:
             raise ValueError(
                 f"start_percent {self.start_percent} is not before end_percent {self.end_percent}, so the region would "
-                "never paint; lower start_percent or raise end_percent."
+                "never be sampled; lower start_percent or raise end_percent."
             )
 
 

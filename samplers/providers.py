@@ -1,6 +1,5 @@
 """The objects on KSAMPLER and KSAMPLER_ADVANCED sockets. Those of ComfyUI-Impact-Pack have the same methods."""
 
-import math
 from dataclasses import dataclass, replace
 from typing import Any, Protocol, runtime_checkable
 
@@ -12,10 +11,7 @@ from .guided import Guidance, sample
 from .latents import Latent
 from .progress import Progress
 from .recovery import FULL_RECOVERY, NO_RECOVERY, Recovery, passes
-from .schedules import ScheduleCache, SchedulerFunc, cut
-
-# The longest schedule that is made: the largest `steps` at the lowest `denoise` above 0 of the nodes' widgets.
-MAX_SCHEDULE = 1_000_000
+from .schedules import ScheduleCache, SchedulerFunc, cut, is_whole, schedule_steps
 
 
 class Session:
@@ -101,7 +97,7 @@ class AdvancedSampler:
         latent = latents.fit(latent_image, self.guidance.model)
         span = max(end_at_step - start_at_step, 1)
         session = session or Session(span)
-        name = "" if self.sampler_opt is not None else self.sampler_name
+        name = self.pass_name
         recovery = Recovery(recovery_mode, recovery_sampler, recovery_sigma_ratio)
         canvas = latent
         with session.progress.steps(span):
@@ -134,12 +130,26 @@ class AdvancedSampler:
                 canvas = {**canvas, "samples": samples}
         return canvas
 
-    def schedule(self, schedules: ScheduleCache, steps: int, other: str | None = None) -> torch.Tensor:
-        """The whole schedule for `steps` steps, before sigma_factor; `other` is the sampler of a second pass."""
+    @property
+    def pass_name(self) -> str:
+        """The name of the sampler, by which recovery and noise go; "" for a SAMPLER object."""
+        return "" if self.sampler_opt is not None else self.sampler_name
+
+    def schedule(
+        self,
+        schedules: ScheduleCache,
+        steps: int,
+        other: str | None = None,
+        owner: str = "KSamplerAdvancedProvider",
+    ) -> torch.Tensor:
+        """The whole schedule for `steps` steps, before sigma_factor; `other` is the sampler of a second pass.
+
+        ValueError that begins with `owner` for one that cannot be sampled.
+        """
         name = other or self.sampler_name
         if self.sampler_opt is not None and other is None and self.scheduler_func is None:
             name = ""
-        return schedules.sigmas(self.guidance.model, self.scheduler, name, steps, self.scheduler_func)
+        return schedules.sigmas(self.guidance.model, self.scheduler, name, steps, self.scheduler_func, owner)
 
     @staticmethod
     def _draw_seed(sampler: Any, seed: int, start: int, end: int) -> int:
@@ -161,13 +171,14 @@ class InheritedSampler:
         return g.model, g.cfg, None, None, g.positive, g.negative, 1.0
 
     def with_base(self, base: AdvancedSampler) -> AdvancedSampler:
-        """The region's guidance with the base's sampler and schedule."""
-        return replace(base, guidance=self.guidance)
+        """The region's guidance with the base's sampler and schedule; see `Guidance.with_embedded`."""
+        return replace(base, guidance=self.guidance.with_embedded(base.guidance))
 
     def sample_advanced(self, *_: Any, **__: Any) -> Latent:
         raise TypeError(
-            "This region takes its sampler from the base, as those of RegionalPromptFromConditioning do; only this "
-            "pack's own sampler nodes know the base: use them, or make the region with RegionalPrompt."
+            "This region takes its sampler from the base, and the node that samples it, of another pack, does not tell "
+            "it which one that is; connect regional_prompts to RegionalGuider, which works with all regions, or make "
+            "the region by RegionalPrompt from its mask and a KSamplerAdvancedProvider."
         )
 
 
@@ -187,8 +198,9 @@ class FullSampler:
         return model, self.seed, self.steps, cfg, sampler_name, scheduler, positive, negative, self.denoise
 
     def sample(self, latent_image: Latent, hook: Any = None, *, session: Session | None = None) -> Latent:
-        """Sample the last `steps` of floor(steps / denoise) steps with the seed's noise; returns a new LATENT.
+        """Sample with the seed's noise, over the sigmas of the host's KSampler; returns a new LATENT.
 
+        Its denoise below 1 runs the last `steps` steps of the schedule for floor(steps / denoise) steps.
         `hook` comes from other packs: an object whose `pre_ksample` may change the parameters and the latent.
         """
         if hook is not None:
@@ -197,35 +209,24 @@ class FullSampler:
             guidance = Guidance(model, positive, negative, cfg)
             advanced = replace(self.advanced, guidance=guidance, sampler_name=sampler_name, scheduler=scheduler)
             return FullSampler(advanced, seed, steps, denoise).sample(latent_image, session=session)
-        total = schedule_steps(self.steps, self.denoise, "KSamplerProvider")
+        owner = "KSamplerProvider"
+        total = schedule_steps(self.steps, self.denoise, owner)
+        session = session or Session(self.steps)
+        # Some schedules (ddim_uniform, long ones of beta) have more or fewer steps than asked for.
+        end = max(len(self.advanced.schedule(session.schedules, total, owner=owner)) - 1, 0)
         return self.advanced.sample_advanced(
             True,
             self.seed,
             total,
             latent_image,
-            total - self.steps,
-            total,
+            0 if is_whole(self.denoise) else max(end - self.steps, 0),
+            end,
             False,
             NO_RECOVERY.mode,
             NO_RECOVERY.sampler,
             NO_RECOVERY.ratio,
             session=session,
         )
-
-
-def schedule_steps(steps: int, denoise: float, owner: str) -> int:
-    """floor(steps / denoise): the number of steps of the schedule, of which the last `steps` are sampled."""
-    if not denoise > 0.0:
-        raise ValueError(
-            f"{owner}: denoise must be above 0, {denoise} came, which leaves no step to sample; raise it (1.0 repaints "
-            "everything), or take this node out of the graph."
-        )
-    if steps / denoise > MAX_SCHEDULE:
-        raise ValueError(
-            f"{owner}: {steps} steps at denoise {denoise:g} are the end of a schedule of {steps / denoise:.3g} steps, "
-            f"at most {MAX_SCHEDULE} can be made; raise denoise."
-        )
-    return math.floor(steps / denoise)
 
 
 def check_advanced_sampler(value: object, owner: str) -> AdvancedSamplerLike:

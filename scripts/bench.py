@@ -1,6 +1,6 @@
-"""What a run costs: calls, rows, area, weight patches, memory, and seconds as ratios within one run.
+"""Measures what a run costs: model calls, rows, area, weight patches, memory, and seconds as ratios to plain sampling.
 
-`scripts/dev.py bench` calls this; `--plot FILE` also draws the first table.
+`scripts/dev.py bench` runs this; `--plot FILE` also draws the first table.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Any
 from unittest import mock
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
-# ruff: noqa: E402  ComfyUI is there once the host has booted.
+# ruff: noqa: E402  ComfyUI and the pack can be imported after host.boot() only.
 
 import host
 
@@ -55,7 +55,9 @@ KINDS = ("stepwise", "lockstep", "lockstep, crop")
 
 @dataclass(frozen=True)
 class Size:
-    """SDXL's architecture: as wide and deep as it is, or narrow and shallow for a CPU; and the canvas."""
+    """The size of a UNet of SDXL's architecture, of its canvas (`latent`, in latent pixels, square), and how many steps
+    and which numbers of regions are measured with it.
+    """
 
     channels: int
     depths: tuple[int, int]
@@ -72,7 +74,7 @@ SDXL = Size(320, (2, 10), 2048, 1280, torch.float16, 128, 4)
 
 
 def sdxl(size: Size, free: bool = False) -> ModelPatcher:
-    """ComfyUI's own SDXL with random weights; `free` replaces its forward by one that costs nothing."""
+    """ComfyUI's own SDXL with random weights; with `free` its forward pass is skipped, to count its calls only."""
     two, ten = size.depths
     unet = {
         "image_size": 32,
@@ -114,13 +116,13 @@ def sdxl_cond(size: Size, seed: int) -> Any:
 
 
 def attention_layers(model: ModelPatcher) -> list[str]:
-    """What a LoRA is usually trained on."""
+    """The names of the attention layers, which LoRAs usually change."""
     names = (".to_q", ".to_k", ".to_v", ".to_out.0")
     return [name for name, _ in model.model.named_modules() if name.endswith(names)]
 
 
 def columns(count: int, height: int, width: int) -> list[torch.Tensor]:
-    """`count` equal columns beside a base column, as masks of (1, 8 height, 8 width) pixels."""
+    """Masks (1, 8 height, 8 width) of `count` equal columns; one more, the first, is left to the base."""
     masks = []
     for number in range(count):
         mask = torch.zeros(1, height * 8, width * 8)
@@ -139,7 +141,7 @@ def region_run(
     context: int = CONTEXT,
     **inputs: Any,
 ) -> Callable[[], torch.Tensor]:
-    """A run of one of KINDS: the first model is the base's, each other that of a region; all share the negative."""
+    """A run of one of KINDS. The first of `models` is the base's, each other one a region's; all have one negative."""
     samplers = [step_sampler(model, conds(n), conds(99), cfg=CFG) for n, model in enumerate(models)]
     masks = columns(len(models) - 1, *latent["samples"].shape[-2:])
     prompts = regions(*zip(masks, samplers[1:] or samplers, strict=True))
@@ -167,7 +169,7 @@ def plain_run(model: Any, conds: Callable[[int], Any], latent: dict[str, Any], s
 
 
 def seconds(run: Callable[[], Any], repeats: int = REPEATS) -> float:
-    """The fastest of a few runs: noise only adds."""
+    """The time of the fastest of a few runs: other work on the machine can only make a run slower."""
     times = []
     for _ in range(repeats):
         start = time.perf_counter()
@@ -179,7 +181,7 @@ def seconds(run: Callable[[], Any], repeats: int = REPEATS) -> float:
 
 
 def peak_memory(run: Callable[[], Any]) -> float:
-    """What a run holds at its peak beyond what was there before, in MB."""
+    """The most memory that a run holds at once, beyond what was held before it, in MiB."""
     if CUDA:
         torch.cuda.synchronize()
         torch.cuda.reset_peak_memory_stats()
@@ -200,7 +202,7 @@ def peak_memory(run: Callable[[], Any]) -> float:
 
 
 def table(title: str, header: list[str], lines: Iterable[list[str]]) -> None:
-    """Print each line as soon as it is there."""
+    """Prints a Markdown table, each line as soon as it is computed."""
     print(f"\n{title}\n")
     print(f"| {' | '.join(header)} |")
     print(f"|{'---|' * len(header)}")
@@ -210,7 +212,7 @@ def table(title: str, header: list[str], lines: Iterable[list[str]]) -> None:
 
 @dataclass(frozen=True)
 class Cost:
-    """Of one run: per step, and seconds as a ratio to plain sampling."""
+    """The cost of one run: numbers per step, `memory` in MiB, `ratio` of its seconds to those of plain sampling."""
 
     calls: float
     rows: float
@@ -235,7 +237,7 @@ COST = ["calls", "rows", "area", "patches", "peak MB", "s"]
 
 
 def cost(run: Callable[[], Any], counter: Any, size: Size, unit: float) -> Cost:
-    """Counted in a second run, when all is loaded."""
+    """The cost of a second run, when the models are loaded; `unit` is the seconds of plain sampling."""
     run()
     counter.calls.clear()
     with Patching() as patching:
@@ -255,7 +257,7 @@ def mechanism(name: str) -> Iterator[None]:
 
 
 def costs(size: Size) -> dict[tuple[str, bool], list[Cost]]:
-    """Print what base and regions cost, with and without a LoRA for each region; all of one run."""
+    """Prints the costs of base and regions, with and without a LoRA for each region, and returns them by kind."""
     made: dict[tuple[str, bool], list[Cost]] = {(kind, lora): [] for kind in KINDS for lora in (False, True)}
     latent = {"samples": torch.zeros(1, 4, size.latent, size.latent)}
     conds = lambda n: sdxl_cond(size, n)  # noqa: E731
@@ -294,7 +296,7 @@ def costs(size: Size) -> dict[tuple[str, bool], list[Cost]]:
 
 
 def areas() -> None:
-    """The area at 1024 x 1024, counted on SDXL's architecture without its work."""
+    """Prints the area and calls of one step at 1024 x 1024, counted on SDXL's architecture without computing it."""
     size = Size(**{**vars(SMALL), "latent": 128})
     model, counter = counted(sdxl(size, free=True))
     latent = {"samples": torch.zeros(1, 4, 128, 128)}
@@ -313,7 +315,7 @@ def areas() -> None:
 
 
 def deviations() -> None:
-    """How far crop is from full, by context."""
+    """Prints how far crop's result is from full's, by context."""
     contexts = (0, 32, 64, 128, 256)
     latent = {"samples": torch.zeros(1, 4, 32, 192)}
     kinds = [texture.Texture((0.3 * n - 0.3,) * 4, (0.5,) * 4, "clouds", scale=4.0) for n in range(3)]
@@ -332,7 +334,7 @@ def deviations() -> None:
 
 
 def overhead() -> None:
-    """What is not the model: the host's work and ours, with a model that costs nothing."""
+    """Prints the time of all work outside of the model, with a model that takes no time."""
     steps, base_only = 20, 2
 
     class Free(ClosedForm):
@@ -364,7 +366,7 @@ def overhead() -> None:
 
 
 def whole_runs() -> None:
-    """Calls, rows and seconds of 20 steps, 2 of them the base's alone, on a small UNet."""
+    """Prints calls, rows and seconds of 20 steps, the first 2 without regions, on a small UNet."""
     steps, base_only = 20, 2
     latent = {"samples": torch.zeros(1, 4, 16, 24)}
     lines = []

@@ -1,4 +1,4 @@
-"""The browser of the browser tests: a Chromium or Chrome that this machine has, or gets. Standard library only."""
+"""Finds or installs the Chromium or Chrome of the browser tests. Standard library only, as dev.py uses it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import subprocess
 from pathlib import Path
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
-PLACES = (  # where they lie on systems that put no program on PATH
+PLACES = (  # where browsers are on systems that do not put them on PATH
     "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome",
     "/Applications/Chromium.app/Contents/MacOS/Chromium",
     "%ProgramFiles%/Google/Chrome/Application/chrome.exe",
@@ -17,7 +17,7 @@ PLACES = (  # where they lie on systems that put no program on PATH
 
 
 def find_browser() -> Path | None:
-    """The browser to test with: CHROMIUM_PATH if set, else one on PATH, else one in its usual place."""
+    """The browser to test with: CHROMIUM_PATH if set, else one on PATH, else one in a usual place; None if none."""
     given = os.environ.get("CHROMIUM_PATH")
     if given:
         return Path(given) if Path(given).is_file() else None
@@ -26,9 +26,9 @@ def find_browser() -> Path | None:
 
 
 def install_browser(python: Path) -> str | None:
-    """Gets one: by apt where this is root's Debian, else Playwright's own. None, or why there is none now.
+    """Installs a browser: by apt for root on Debian, else, or if that fails, Playwright's own. None, or why it failed.
 
-    `python` is one that has Playwright.
+    `python` is a Python that has Playwright.
     """
     ways = [[[str(python), "-P", "-m", "playwright", "install", "chromium"]]]
     if shutil.which("apt-get") and hasattr(os, "geteuid") and os.geteuid() == 0:
@@ -44,7 +44,7 @@ def install_browser(python: Path) -> str | None:
 
 
 def _failure(command: list[str]) -> str | None:
-    """Runs a command; None, or the end of what it said."""
+    """Runs a command. None if it succeeds, else the command and the end of its output."""
     env = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
     done = subprocess.run(command, env=env, stdin=subprocess.DEVNULL, capture_output=True, text=True)
     if done.returncode == 0:

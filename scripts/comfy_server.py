@@ -4,17 +4,13 @@
         entry = server.run(prompt, on_progress=print)
         png = server.view(images(entry)[0])
 
-Standard library only: `dev.py` runs before anything is installed, and the tests use the same class.
+It needs aiohttp and anyio, which `.venv` has. The tests, the demo and the scripts that make files share it.
 """
 
 from __future__ import annotations
 
-import base64
-import contextlib
-import hashlib
 import json
 import os
-import shutil
 import socket
 import struct
 import subprocess
@@ -24,20 +20,26 @@ import urllib.error
 import urllib.parse
 import urllib.request
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, BinaryIO
+from typing import Any
+
+import aiohttp
+from anyio.from_thread import BlockingPortal, start_blocking_portal
+from folders import link_pack
 
 HOST = "127.0.0.1"
+CONNECT_SECONDS = 30.0  # to open a websocket, and to be known to the server
 
-# A proxy from the environment must never see requests to this machine's own server.
+# Requests to this machine's own server must not go through a proxy named in the environment.
 _OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
 class ServerError(RuntimeError):
-    """The server did not start, broke off, or did not answer in time."""
+    """The server did not start, ended during a run, or did not answer in time."""
 
 
 class HttpError(ServerError):
@@ -88,9 +90,9 @@ class Event:
 
 
 class ComfyServer:
-    """ComfyUI of the folder `comfyui`, with everything it reads and writes (models, output, user, ...) under `base`.
+    """Runs the ComfyUI in the folder `comfyui`; its models, outputs and settings are under `base`.
 
-    `packs` maps names under `custom_nodes` to the folders linked there. `args` are options of ComfyUI's main.py.
+    `packs` maps names under `custom_nodes` to the packs' folders. `args` are options of ComfyUI's main.py.
     `port` 0 takes a free one. The server's output goes to `log`, by default `base/comfyui.log`.
     """
 
@@ -133,9 +135,9 @@ class ComfyServer:
 
         command = [self.python, str(self.comfyui / "main.py"), "--listen", HOST, "--port", str(self.port)]
         command += ["--base-directory", str(self.base), "--disable-auto-launch", *self.args]
-        # Its default lies beside main.py, whatever the base directory, and in a folder that need not be there.
+        # The default database lies beside main.py, not in the base directory, in a folder that may not exist.
         command += ["--database-url", "sqlite:///:memory:"]
-        # A safe path, wanted by pytest, would hide ComfyUI's own modules from its main.py.
+        # pytest may run with PYTHONSAFEPATH, which would keep main.py from finding ComfyUI's own modules.
         env = {key: value for key, value in os.environ.items() if key != "PYTHONSAFEPATH"}
         env |= {"PYTHONUTF8": "1", "PYTHONUNBUFFERED": "1", **self.env}
         with self.log.open("wb") as log:
@@ -153,8 +155,8 @@ class ComfyServer:
         while True:
             if not self.running:
                 raise ServerError(f"ComfyUI ended while starting, with its log's last lines:\n{self.log_tail()}")
-            # OSError covers a refused connection as well as a read that timed out
-            with contextlib.suppress(OSError):
+            # OSError: a refused connection, or no answer in time
+            with suppress(OSError):
                 self.get("/system_stats", timeout=30)
                 return
             if time.monotonic() > deadline:
@@ -166,7 +168,7 @@ class ComfyServer:
         return self.process is not None and self.process.poll() is None
 
     def wait(self) -> int:
-        """Waits until the server ends by itself."""
+        """Waits until the server ends by itself, and returns its exit status."""
         if self.process is None:
             raise ServerError("the server was not started")
         return self.process.wait()
@@ -215,20 +217,30 @@ class ComfyServer:
         """Cancels the prompt that is running."""
         self.post("/interrupt")
 
+    @contextmanager
+    def messages(self, client: str) -> Iterator[Messages]:
+        """The messages that the server sends to this client id. ConnectionError if no connection can be made."""
+        # aiohttp needs an event loop. It gets one in a thread of its own, because Playwright may hold the caller's.
+        url = f"{self.address}/ws?clientId={client}"
+        with start_blocking_portal() as portal, portal.wrap_async_context_manager(_websocket(url)) as websocket:
+            yield Messages(portal, websocket)
+
     def run(
         self, prompt: Mapping[str, Any], on_progress: Callable[[Event], None] | None = None, timeout: float = 600.0
     ) -> dict[str, Any]:
-        """Queues the API prompt, waits for its end and returns its history entry (`outputs`, `status`).
+        """Queues the API prompt, waits until it has run and returns its history entry (`outputs`, `status`).
 
-        `on_progress` gets each event of this prompt as it comes. Raises PromptRejected, ExecutionFailed or Interrupted.
+        `on_progress` is called with each event of this prompt, in the caller's thread. Raises PromptRejected,
+        ExecutionFailed or Interrupted; ServerError if the prompt has not ended after `timeout` seconds (it is then
+        cancelled) or if the connection ends.
         """
         deadline = time.monotonic() + timeout
         client = uuid.uuid4().hex
-        with WebSocket(self.port, f"/ws?clientId={client}") as events:
-            # The answer to this says that the server knows the client; a prompt queued earlier could outrun it.
+        with self.messages(client) as messages:
+            # Wait for the reply: until then the server may not know the client, and events of a prompt would be lost.
             flags = {"supports_preview_metadata": True}
-            events.send_text(json.dumps({"type": "feature_flags", "data": flags}))
-            while _event(events.receive(30)).kind != "feature_flags":
+            messages.send(json.dumps({"type": "feature_flags", "data": flags}))
+            while _event(messages.receive(CONNECT_SECONDS)).kind != "feature_flags":
                 pass
             try:
                 reply = self.post("/prompt", {"prompt": prompt, "client_id": client})
@@ -237,15 +249,15 @@ class ComfyServer:
                     raise PromptRejected(error.reply) from None
                 raise
             try:
-                failure = self._follow(events, reply["prompt_id"], on_progress, deadline)
+                failure = self._follow(messages, reply["prompt_id"], on_progress, deadline)
             except TimeoutError:
                 self.interrupt()
                 raise ServerError(f"the prompt did not end within {timeout:g} s and was cancelled") from None
             except ConnectionError as error:
-                raise ServerError(f"the server broke off ({error}):\n{self.log_tail()}") from None
+                raise ServerError(f"the connection to the server ended ({error}):\n{self.log_tail()}") from None
         if failure:
             raise failure
-        # Outputs that failed the validation beside valid ones are left out silently; a caller would miss them.
+        # The server drops outputs that fail validation and runs the valid ones; the caller has to learn of it.
         if reply.get("node_errors"):
             raise PromptRejected(reply)
         entry: dict[str, Any] = self.get(f"/history/{reply['prompt_id']}")[reply["prompt_id"]]
@@ -253,11 +265,11 @@ class ComfyServer:
 
     @staticmethod
     def _follow(
-        events: WebSocket, prompt_id: str, on_progress: Callable[[Event], None] | None, deadline: float
+        messages: Messages, prompt_id: str, on_progress: Callable[[Event], None] | None, deadline: float
     ) -> ServerError | None:
         failure: ServerError | None = None
         while True:
-            event = _event(events.receive(deadline - time.monotonic()))
+            event = _event(messages.receive(deadline - time.monotonic()))
             if event.data.get("prompt_id") != prompt_id:
                 continue
             if on_progress:
@@ -271,142 +283,54 @@ class ComfyServer:
                 return failure
 
 
-class WebSocket:
-    """The client's end of RFC 6455: gives whole messages, answers pings, joins fragments."""
+class Messages:
+    """The messages of a websocket, one at a time, for synchronous code."""
 
-    CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG = 0x0, 0x1, 0x2, 0x8, 0x9, 0xA
+    def __init__(self, portal: BlockingPortal, websocket: aiohttp.ClientWebSocketResponse) -> None:
+        self._portal, self._websocket = portal, websocket
 
-    def __init__(self, port: int, path: str, timeout: float = 30.0) -> None:
-        self._socket = socket.create_connection((HOST, port), timeout)
-        self._reader: BinaryIO = self._socket.makefile("rb")
-        try:
-            self._handshake(f"{HOST}:{port}", path)
-        except BaseException:
-            self.close()
-            raise
-
-    def _handshake(self, host: str, path: str) -> None:
-        key = base64.b64encode(os.urandom(16)).decode()
-        lines = [f"GET {path} HTTP/1.1", f"Host: {host}", "Upgrade: websocket", "Connection: Upgrade"]
-        lines += [f"Sec-WebSocket-Key: {key}", "Sec-WebSocket-Version: 13"]
-        self._socket.sendall(("\r\n".join(lines) + "\r\n\r\n").encode())
-        status = self._reader.readline().decode("latin-1").strip()
-        headers = {}
-        while line := self._reader.readline().decode("latin-1").strip():
-            name, _, value = line.partition(":")
-            headers[name.lower()] = value.strip()
-        # The GUID is the RFC's: a server that answers with it did read the request as a websocket's.
-        digest = hashlib.sha1((key + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11").encode()).digest()
-        accept = base64.b64encode(digest).decode()
-        if status.split(" ")[1:2] != ["101"] or headers.get("sec-websocket-accept") != accept:
-            raise ConnectionError(f"no websocket at {path}: {status}")
-
-    def __enter__(self) -> WebSocket:
-        return self
-
-    def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self.close()
-
-    def close(self) -> None:
-        with contextlib.suppress(OSError):
-            self._send(self.CLOSE, struct.pack(">H", 1000))
-        self._reader.close()
-        self._socket.close()
-
-    def send_text(self, text: str) -> None:
-        self._send(self.TEXT, text.encode())
-
-    def _send(self, opcode: int, payload: bytes) -> None:
-        size = len(payload)
-        if size < 126:
-            head = struct.pack(">BB", 0x80 | opcode, 0x80 | size)
-        elif size < 1 << 16:
-            head = struct.pack(">BBH", 0x80 | opcode, 0x80 | 126, size)
-        else:
-            head = struct.pack(">BBQ", 0x80 | opcode, 0x80 | 127, size)
-        mask = os.urandom(4)  # the RFC has every frame of a client masked
-        self._socket.sendall(head + mask + bytes(byte ^ mask[i % 4] for i, byte in enumerate(payload)))
+    def send(self, text: str) -> None:
+        self._portal.call(self._websocket.send_str, text)
 
     def receive(self, timeout: float) -> str | bytes:
-        """The next message: str for text, bytes for binary. TimeoutError if none comes, ConnectionError at the end."""
-        if timeout <= 0:
-            raise TimeoutError
-        self._socket.settimeout(timeout)
-        opcode, parts = self.BINARY, []
-        while True:
-            final, frame, payload = self._frame()
-            if frame == self.PING:  # control frames may stand between the fragments of a message
-                self._send(self.PONG, payload)
-            elif frame == self.CLOSE:
-                raise ConnectionError("the websocket was closed")
-            elif frame in (self.CONTINUATION, self.TEXT, self.BINARY):
-                opcode = frame or opcode
-                parts.append(payload)
-                if final:
-                    message = b"".join(parts)
-                    return message.decode() if opcode == self.TEXT else message
-
-    def _frame(self) -> tuple[bool, int, bytes]:
-        first, second = self._read(2)
-        size = second & 0x7F
-        if size == 126:
-            (size,) = struct.unpack(">H", self._read(2))
-        elif size == 127:
-            (size,) = struct.unpack(">Q", self._read(8))
-        return bool(first & 0x80), first & 0x0F, self._read(size)
-
-    def _read(self, size: int) -> bytes:
-        data = self._reader.read(size)
-        if len(data) < size:
-            raise ConnectionError("the connection ended")
+        """The next message: str for text, bytes for binary. TimeoutError if none comes within `timeout` seconds,
+        ConnectionError if the connection has ended.
+        """
+        if timeout <= 0:  # aiohttp takes 0 for no limit
+            raise TimeoutError("the time for messages is over")
+        try:
+            message = self._portal.call(self._websocket.receive, timeout)
+        except TimeoutError:
+            raise TimeoutError(f"the server sent no message within {timeout:g} s") from None
+        if message.type not in (aiohttp.WSMsgType.TEXT, aiohttp.WSMsgType.BINARY):
+            raise ConnectionError("the websocket was closed")
+        data: str | bytes = message.data
         return data
 
 
+@asynccontextmanager
+async def _websocket(url: str) -> AsyncIterator[aiohttp.ClientWebSocketResponse]:
+    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=CONNECT_SECONDS)) as session:
+        try:
+            websocket = await session.ws_connect(url, max_msg_size=0)  # no limit: previews can be large
+        except (aiohttp.ClientError, TimeoutError) as error:
+            raise ConnectionError(f"no websocket at {url}: {error or type(error).__name__}") from None
+        async with websocket:
+            yield websocket
+
+
 def images(entry: Mapping[str, Any]) -> list[dict[str, str]]:
-    """The images of a history entry, by the ids of their nodes: all that are saved, then those that are only shown."""
-    # Which of several nodes runs first is chance: ComfyUI keeps those that are ready in a set.
+    """The images of a history entry: those that are saved before previews, both in the order of the nodes' ids."""
+    # ComfyUI keeps the nodes that are ready in a set, so the order in which they run varies.
     outputs = sorted(entry["outputs"].items(), key=lambda item: (len(item[0]), item[0]))
     found = [image for _, output in outputs for image in output.get("images", [])]
     return sorted(found, key=lambda image: image.get("type") != "output")
 
 
-def link_folder(target: Path, link: Path) -> None:
-    """Makes `link` lead to the folder `target`; one that leads elsewhere is replaced, a real folder is not."""
-    if os.path.lexists(link):
-        if os.path.realpath(link) == os.path.realpath(target):
-            return
-        link.unlink()
-    try:
-        link.symlink_to(target, target_is_directory=True)
-    except OSError:
-        if os.name != "nt":
-            raise
-        # Windows lets only administrators and developer mode make symlinks; a junction needs no right.
-        subprocess.run(["cmd", "/c", "mklink", "/J", str(link), str(target)], check=True, stdout=subprocess.DEVNULL)
-
-
-def link_pack(pack: Path, link: Path) -> None:
-    """Makes `link` a folder with what the node pack `pack` holds, hidden entries aside.
-
-    Not one link to all of it: the server's own folder may lie in a hidden one there (.host), and whatever walks the
-    tree would go round in circles.
-    """
-    if link.is_symlink():
-        link.unlink()
-    link.mkdir(exist_ok=True)
-    for entry in pack.iterdir():
-        if entry.name.startswith(".") or entry.name == "__pycache__":
-            continue
-        if entry.is_dir():
-            link_folder(entry, link / entry.name)
-        else:
-            shutil.copy2(entry, link / entry.name)
-
-
 def _free_port(wanted: int) -> int:
-    """`wanted`, or any free port if it is 0. Were it taken, the one who has it would answer in our server's place."""
+    """`wanted`, or any free port if it is 0. ServerError if `wanted` is taken: another server would answer there."""
     with socket.socket() as probe:
-        if os.name != "nt":  # there the option means to share the port, elsewhere to pass over connections that ended
+        if os.name != "nt":  # on Windows the option shares a port in use; elsewhere it frees one of closed connections
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((HOST, wanted))

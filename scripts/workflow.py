@@ -6,7 +6,7 @@ import copy
 from typing import Any
 
 MUTED, BYPASSED = 2, 4
-VIRTUAL = {"Note", "MarkdownNote", "Reroute", "PrimitiveNode"}  # they exist in the browser only
+VIRTUAL = {"Note", "MarkdownNote", "Reroute", "PrimitiveNode"}  # only in the browser, not in prompts
 WIDGET_TYPES = {"INT", "FLOAT", "STRING", "BOOLEAN", "COMBO"}
 
 Value = Any
@@ -15,9 +15,9 @@ Value = Any
 def to_prompt(workflow: dict, object_info: dict) -> dict:
     """The API prompt of a saved workflow, as the browser would submit it.
 
-    `object_info` is the server's answer to /object_info; it tells which values a node's widgets hold. Muted nodes are
-    left out, bypassed ones and reroutes are passed through. Raises ValueError naming the node if its type is unknown
-    or its saved values do not fit its widgets.
+    `object_info` is the server's reply to /object_info, which declares the widgets of each node. Muted nodes are left
+    out; bypassed ones and reroutes are replaced by what feeds them. ValueError, which names the node, if its type is
+    unknown or its saved values do not fit its widgets.
     """
     graph = _Graph(workflow)
     prompt = {}
@@ -34,14 +34,14 @@ def to_prompt(workflow: dict, object_info: dict) -> dict:
             elif source is not None:
                 inputs[slot["name"]] = source
             elif slot.get("link") is not None:
-                inputs.pop(slot["name"], None)  # linked to something muted: the server says what is missing
+                inputs.pop(slot["name"], None)  # its source is muted; the server reports it if it is required
         title = node.get("title") or object_info[node["type"]].get("display_name") or node["type"]
         prompt[str(node["id"])] = {"class_type": node["type"], "inputs": inputs, "_meta": {"title": title}}
     return prompt
 
 
 def use_demo_model(prompt: dict) -> dict:
-    """A copy of `prompt` that needs no weights: its checkpoints and LoRAs are replaced by the test pack's."""
+    """A copy of `prompt` that needs no model files: checkpoints and LoRAs are replaced by those of the test pack."""
     prompt = copy.deepcopy(prompt)
     loras = 0
     for node in prompt.values():
@@ -57,7 +57,7 @@ def use_demo_model(prompt: dict) -> dict:
 
 
 class _Literal:
-    """A value from a primitive node, as against a link."""
+    """The value of a primitive node, which becomes the input itself and not a link."""
 
     def __init__(self, value: Value):
         self.value = value
@@ -74,7 +74,7 @@ class _Graph:
                 self.origins[link[0]] = link[1], link[2]
 
     def source(self, link: Any, wanted: str) -> list | _Literal | None:
-        """What feeds a link of type `wanted`: [node id, output slot], a literal, or None if nothing does."""
+        """The source of a link of type `wanted`: [node id, output slot], a literal, or None if there is none."""
         if link is None or link not in self.origins:
             return None
         node_id, slot = self.origins[link]
@@ -86,7 +86,7 @@ class _Graph:
         if node["type"] == "Reroute":
             return self.source(inputs[0].get("link"), wanted) if inputs else None
         if mode == BYPASSED:
-            # The input at the output's own position goes first, then the others in order.
+            # As in the browser: the input at the output's own position first, then the others in order.
             for candidate in inputs[slot : slot + 1] + inputs:
                 if candidate["type"] == wanted:
                     return self.source(candidate.get("link"), wanted)
@@ -102,7 +102,7 @@ def _name(node: dict) -> str:
 
 
 def _widgets(info: dict) -> list[tuple[str, dict, int]]:
-    """Name, options and number of extra saved values of each widget, in the order in which their values are saved."""
+    """(name, options, number of extra saved values) of each widget, in the order in which values are saved."""
     widgets = []
     for group in ("required", "optional"):
         declared = info["input"].get(group) or {}
@@ -115,14 +115,14 @@ def _widgets(info: dict) -> list[tuple[str, dict, int]]:
 
 
 def _extra_values(name: str, kind: str | list, options: dict) -> int:
-    """How many values follow a widget's own: those of the helpers that the browser puts below it."""
+    """How many values are saved after a widget's own: those of the helper widgets that the browser puts below it."""
     if any(options.get(upload) for upload in ("image_upload", "video_upload", "audio_upload", "animated_image_upload")):
         return 1
     if kind == "INT":
         control = options.get("control_after_generate")
         return int(name in ("seed", "noise_seed") if control is None else bool(control))
     if isinstance(kind, list) or kind == "COMBO":
-        return 2 if options.get("control_after_generate") else 0  # what to do, and a filter
+        return 2 if options.get("control_after_generate") else 0  # the control and its filter
     return 0
 
 
@@ -135,7 +135,7 @@ def _widget_values(node: dict, info: dict) -> dict[str, Value]:
         return {name: saved.get(name, options.get("default")) for name, options, _ in widgets}
     expected = sum(1 + extra for _, _, extra in widgets)
     if len(saved) < expected:
-        # Saved before the node's last widgets were there: as in the browser, they have their defaults.
+        # Saved before the node got its last widgets: as in the browser, these have their defaults.
         filled: list[Value] = []
         for _, options, extra in widgets:
             filled += [options.get("default"), *["fixed"] * extra]

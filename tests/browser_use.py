@@ -2,7 +2,8 @@
 
     pytest_plugins = ["browser_use"]
 
-One server for all of them; for each module one browser, with a page for each kind of canvas.
+One browser for all tests, and in it a page for each kind of canvas; a test with other settings opens its own page.
+After a failed test there is a screenshot of the page in screenshots/; with REGIONAL_SCREENSHOTS=1 after each test.
 """
 
 from __future__ import annotations
@@ -18,11 +19,11 @@ from typing import Any
 import pytest
 from browser import find_browser
 from comfy_server import ComfyServer
-from dev import PACKS
-from host import ROOT, comfyui
+from host import ROOT
 from playwright.sync_api import Browser, ConsoleMessage, Page, sync_playwright
 
 SCREENSHOTS = ROOT / "screenshots"
+ALL_SCREENSHOTS = bool(os.environ.get("REGIONAL_SCREENSHOTS"))
 MODES = {"classic": False, "nodes2": True}  # the values of Comfy.VueNodes.Enabled
 
 # What the frontend says of itself on an empty user folder. Whatever else it says fails the test.
@@ -36,22 +37,19 @@ HOST_NOISE = [
 
 
 @pytest.fixture(scope="session")
-def browser_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ComfyServer]:
-    base = tmp_path_factory.mktemp("browser")
-    args = ["--cpu", "--disable-api-nodes", "--preview-method", "auto"]
-    with ComfyServer(comfyui(), base, PACKS, args=args, env={"OMP_NUM_THREADS": "1"}) as server:
-        settings = {
-            "Comfy.TutorialCompleted": True,
-            "Comfy.Workflow.Persist": False,
-            "Comfy.LinkRelease.Action": "no action",  # a link that is dropped is gone, without a menu
-        }
-        server.post("/settings", settings)
-        yield server
+def browser_server(server: ComfyServer) -> ComfyServer:
+    """The server of all tests, with the frontend's settings for tests."""
+    settings = {
+        "Comfy.TutorialCompleted": True,
+        "Comfy.Workflow.Persist": False,
+        "Comfy.LinkRelease.Action": "no action",  # a link that is dropped is gone, without a menu
+    }
+    server.post("/settings", settings)
+    return server
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
-    """Not for the session: Playwright's event loop would stand in the way of tests that start their own."""
     with sync_playwright() as playwright:
         found = find_browser() or Path(playwright.chromium.executable_path)
         if not found.is_file():
@@ -80,8 +78,15 @@ class Frontend:
         return self.page.evaluate(code, arg)
 
     def empty(self) -> None:
-        """A new workflow without nodes."""
+        """A new workflow without nodes, and no other that is open."""
         self.load({"last_node_id": 0, "last_link_id": 0, "nodes": [], "links": [], "version": 0.4})
+        self.js(
+            """async () => {
+                const { workflow } = app.extensionManager;
+                const others = workflow.openWorkflows.filter(({ path }) => path !== workflow.activeWorkflow.path);
+                for (const one of others) await workflow.closeWorkflow(one);
+            }"""
+        )
         self.center(300, 200)
 
     def add(self, kind: str, x: float = 0, y: float = 0) -> int:
@@ -224,6 +229,22 @@ class Frontend:
             }"""
         )
 
+    def still(self, selector: str) -> None:
+        """Waits until an element has been at one place for six frames: Nodes 2.0 measures nodes after drawing them."""
+        self.page.locator(selector).wait_for()
+        self.js(
+            """async (selector) => {
+                let last = "";
+                for (let same = 0; same < 6; ) {
+                    await new Promise(requestAnimationFrame);
+                    const now = JSON.stringify(document.querySelector(selector).getBoundingClientRect());
+                    same = now === last ? same + 1 : 0;
+                    last = now;
+                }
+            }""",
+            selector,
+        )
+
     def center(self, x: float, y: float, scale: float = 1.0) -> None:
         """Shows a place of the canvas in the middle of the page."""
         code = """([x, y, scale]) => {
@@ -261,8 +282,11 @@ class Frontend:
         mouse.up()
         self.settle()
 
-    def screenshot(self, what: str = "") -> None:
+    def screenshot(self, what: str = "", always: bool = ALL_SCREENSHOTS) -> None:
+        """Writes screenshots/<test>-<what>.png, if screenshots are wanted."""
         self.settle()
+        if not always:
+            return
         SCREENSHOTS.mkdir(exist_ok=True)
         self.page.screenshot(path=SCREENSHOTS / f"{self.name}{what and '-' + what}.png")
 
@@ -281,7 +305,8 @@ def open_frontend(page: Page, server: ComfyServer, nodes2: bool) -> Frontend:
 
     page.on("console", note)
     page.on("pageerror", lambda error: frontend.said.append(f"uncaught: {error.stack or error}"))
-    server.post("/settings", {"Comfy.VueNodes.Enabled": nodes2})
+    # The server keeps the settings of all pages: a panel that a test has opened must not cover the next page's canvas.
+    server.post("/settings", {"Comfy.VueNodes.Enabled": nodes2, "Comfy.RightSidePanel.IsOpen": False})
     # A shared machine may stand still for half a minute; what never comes is found all the same.
     page.set_default_timeout(120_000)
     page.goto(server.address)
@@ -291,32 +316,74 @@ def open_frontend(page: Page, server: ComfyServer, nodes2: bool) -> Frontend:
     return frontend
 
 
-@pytest.fixture(scope="module")
-def open_page(browser: Browser) -> Iterator[Callable[..., Frontend]]:
-    """`open_page(server, nodes2)`: the frontend in a page of its own, open until the module's end."""
-    contexts = []
+class Pages:
+    """Pages of one browser."""
 
-    def open_page(server: ComfyServer, nodes2: bool) -> Frontend:
-        contexts.append(browser.new_context(viewport={"width": 1400, "height": 900}))
-        return open_frontend(contexts[-1].new_page(), server, nodes2)
+    def __init__(self, browser: Browser) -> None:
+        self._browser = browser
+        self._shared: tuple[str, Frontend] | None = None
 
-    yield open_page
-    for context in contexts:
-        context.close()
+    def open(self, server: ComfyServer, nodes2: bool) -> Frontend:
+        context = self._browser.new_context(viewport={"width": 1400, "height": 900})
+        return open_frontend(context.new_page(), server, nodes2)
+
+    def shared(self, server: ComfyServer, mode: str) -> Frontend:
+        """The page that tests share: one at a time, since an idle one draws, too."""
+        if self._shared and self._shared[0] != mode:
+            self.close_shared()
+        if not self._shared:
+            self._shared = mode, self.open(server, MODES[mode])
+        return self._shared[1]
+
+    def close_shared(self) -> None:
+        if self._shared:
+            self._shared[1].page.context.close()
+        self._shared = None
 
 
-@pytest.fixture(scope="module", params=MODES)
-def opened(request: pytest.FixtureRequest, open_page: Callable[..., Frontend], browser_server: ComfyServer) -> Frontend:
-    """The page of all tests of a module, one for each kind of canvas."""
-    return open_page(browser_server, MODES[request.param])
+@pytest.fixture(scope="session")
+def pages(browser: Browser) -> Pages:
+    return Pages(browser)
 
 
 @pytest.fixture
-def frontend(request: pytest.FixtureRequest, opened: Frontend) -> Iterator[Frontend]:
-    """An empty graph. The test fails if anything is said in the console."""
+def open_page(pages: Pages) -> Iterator[Callable[..., Frontend]]:
+    """`open_page(server, nodes2)`: the frontend in a page of its own, open until the test's end."""
+    opened = []
+
+    def open_page(server: ComfyServer, nodes2: bool) -> Frontend:
+        opened.append(pages.open(server, nodes2))
+        return opened[-1]
+
+    yield open_page
+    for frontend in opened:
+        frontend.page.context.close()
+
+
+@pytest.fixture(scope="session", params=MODES)
+def mode(request: pytest.FixtureRequest) -> str:
+    """The kind of canvas. For the session, so that pytest runs all tests on one canvas, then all on the other."""
+    return str(request.param)
+
+
+@pytest.fixture
+def frontend(
+    request: pytest.FixtureRequest, mode: str, pages: Pages, browser_server: ComfyServer
+) -> Iterator[Frontend]:
+    """An empty graph in the page that tests share. The test fails if anything is said in the console."""
+    failed_before = request.session.testsfailed
+    opened = pages.shared(browser_server, mode)
     opened.name = re.sub(r"\W+", "-", request.node.name).strip("-")
-    opened.page.keyboard.press("Escape")  # what a failed test has left open
+    opened.page.keyboard.press("Escape")  # closes what a test has left open
     opened.empty()
     yield opened
-    opened.screenshot("end")
-    opened.check_console()
+    try:
+        failed = request.session.testsfailed > failed_before
+        opened.screenshot("end", always=failed or ALL_SCREENSHOTS)
+        opened.check_console()
+    except BaseException:
+        failed = True
+        raise
+    finally:
+        if failed:  # what it left open must not fail others
+            pages.close_shared()

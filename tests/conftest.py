@@ -1,22 +1,31 @@
-"""Boots ComfyUI once, before any test module is imported: they import the pack as `pack` and their models from here."""
+"""Boots ComfyUI before any test module is imported, and divides the tests among workers."""
 
-import sys
-from pathlib import Path
+import os
 
-import host
 import pytest
-import torch
-
-sys.path.insert(0, str(Path(__file__).parent.parent / "scripts"))
-_pack = host.boot()
 
 
-@pytest.fixture(scope="session")
-def pack():
-    return _pack
+def pytest_configure(config):
+    """Boots ComfyUI, unless this process only hands out the tests to workers."""
+    hands_out = config.getoption("dist", "no") != "no" and not hasattr(config, "workerinput")
+    if not hands_out:
+        config.pluginmanager.import_plugin("shared_fixtures")
 
 
-@pytest.fixture(autouse=True)
-def as_the_server_runs_nodes():
-    with torch.inference_mode():
-        yield
+@pytest.hookimpl(tryfirst=True)  # before pytest chooses by marks
+def pytest_collection_modifyitems(items):
+    """Marks the tests with a server, and divides all among workers (pytest-xdist).
+
+    One worker gets the tests with a browser, one those with a server alone, both the others file by file.
+    """
+    places = {}
+    for item in items:
+        fixtures = {*getattr(item, "fixturenames", ())}
+        if {"server", "new_server"} & fixtures:
+            item.add_marker("server")
+        browser, server = "browser" in fixtures, item.get_closest_marker("server")
+        group = "browser" if browser else "server" if server else item.path.name
+        item.add_marker(pytest.mark.xdist_group(group))
+        places[item] = 0 if browser else 1 if server else 2
+    if "PYTEST_XDIST_WORKER" in os.environ:  # the longest groups first
+        items.sort(key=places.__getitem__)

@@ -9,9 +9,12 @@ import os
 import shutil
 import sys
 import tempfile
+from collections.abc import Coroutine
+from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -38,6 +41,12 @@ def _load_pack() -> ModuleType:
         del sys.modules["pack"]
         raise
     return module
+
+
+def run_coroutine(coroutine: Coroutine[Any, Any, Any]) -> Any:
+    """Its result, also while an event loop runs in this thread, as Playwright's does from its first use on."""
+    with ThreadPoolExecutor(1) as threads:
+        return threads.submit(asyncio.run, coroutine).result()
 
 
 @lru_cache(maxsize=1)
@@ -80,4 +89,4 @@ def boot_extra_nodes() -> None:
     boot_comfyui()
     import nodes
 
-    asyncio.run(nodes.init_extra_nodes(init_custom_nodes=False, init_api_nodes=False))
+    run_coroutine(nodes.init_extra_nodes(init_custom_nodes=False, init_api_nodes=False))

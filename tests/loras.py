@@ -1,4 +1,4 @@
-"""LoRA files without a file, the host's own loading of them, and a count of the weights it patches."""
+"""LoRA files made in memory and loaded by the host, and a count of the weights that the host patches."""
 
 from __future__ import annotations
 
@@ -10,6 +10,14 @@ from unittest import mock
 import comfy.sd
 import torch
 from comfy.model_patcher import ModelPatcher
+
+UNET_LINEAR = [
+    "diffusion_model.input_blocks.1.1.transformer_blocks.0.attn1.to_q",
+    "diffusion_model.input_blocks.1.1.transformer_blocks.0.attn2.to_k",
+    "diffusion_model.middle_block.1.transformer_blocks.0.ff.net.2",
+    "diffusion_model.time_embed.0",
+]
+UNET_CONV = ["diffusion_model.input_blocks.1.0.in_layers.2", "diffusion_model.output_blocks.0.0.out_layers.3"]
 
 
 def lora_file(
@@ -83,3 +91,13 @@ class Patching:
             return own(*args, **kwargs)
 
         return count
+
+
+def as_switched(monkeypatch: Any, run: Any) -> Any:
+    """The result of `run` when no clone is routed: the host patches the weights at every region of every step."""
+    from pack.regional.guider import Guider_Regional
+    from pack.regional.models.serving import LoraMethod
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Guider_Regional, "methods", [LoraMethod.SWITCH])
+        return run()

@@ -1,4 +1,4 @@
-"""The masks that tests describe in numbers: rectangles, ramps and circles, in fractions of a square."""
+"""Masks of the reference cases: a rectangle, a horizontal ramp or a circle on a square canvas."""
 
 from typing import Any
 
@@ -6,7 +6,11 @@ import torch
 
 
 def case_mask(spec: dict[str, Any]) -> torch.Tensor:
-    """(1, size, size) for {"kind": "rect" | "ramp" | "circle", "size": pixels, "at": fractions}."""
+    """The mask of a case's `spec`: float32 (1, size, size) in 0..1.
+
+    `spec` is {"kind": "rect" | "ramp" | "circle", "size": pixels, "at": fractions of the size}. `at` is (left, top,
+    right, bottom) for a rectangle or a ramp from 0 to 1, (x, y, radius) for a circle.
+    """
     size = spec["size"]
     mask = torch.zeros(1, size, size)
     if spec["kind"] == "circle":

@@ -92,8 +92,9 @@ def runs(pack):
         values = {}
         for name, (kind, *options) in declared.items():
             options = options[0] if options else {}
-            if "default" in options or isinstance(kind, list):
-                values[name] = options.get("default", kind[0] if isinstance(kind, list) else None)
+            choices = kind if isinstance(kind, list) else options.get("options", [None])
+            if "default" in options or choices[0] is not None:
+                values[name] = options.get("default", choices[0])
         return {**values, **({"steps": 4} if "steps" in declared else {})}
 
     mask = torch.zeros(1, 64, 64)

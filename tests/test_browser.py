@@ -4,7 +4,6 @@ import pytest
 from server_use import regional_sampler
 
 pytest_plugins = ["browser_use"]
-pytestmark = pytest.mark.server
 
 COMBINE = "CombineRegionalPrompts"
 LIMIT = 32
@@ -231,6 +230,18 @@ def test_second_seed(frontend, sampler):
             assert now["seed_2nd"] == after
         assert (now["seed"], now["seed_2nd_mode"]) == (1, mode)
     assert sampler_in(frontend.queue())["seed_2nd"] == now["seed_2nd"]
+
+
+@pytest.mark.parametrize("off", [2, 4], ids=["muted", "bypassed"])
+def test_the_first_region_may_be_left_out(off, frontend, sampler):
+    (combine,) = frontend.nodes(COMBINE)
+    first = frontend.inputs(combine)["regional_prompts1"]
+    frontend.js("([id, mode]) => (app.graph.getNodeById(id).mode = mode)", [first, off])
+    (sent,) = (node["inputs"] for node in frontend.queue().values() if node["class_type"] == COMBINE)
+    assert list(sent) == ["regional_prompts2"]
+    frontend.run()
+    # The frontend's own word on a bypassed node that has nothing to pass on.
+    frontend.said = [text for text in frontend.said if "No input types match type [REGIONAL_PROMPTS]" not in text]
 
 
 def test_second_seed_where_it_stays(frontend, sampler):

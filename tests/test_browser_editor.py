@@ -9,7 +9,6 @@ from PIL import Image
 from server_use import Graph
 
 pytest_plugins = ["browser_use"]
-pytestmark = pytest.mark.server
 
 EDITOR = "RegionEditor"
 
@@ -27,8 +26,7 @@ class Editor:
         self.root = self.page.locator(".regional-editor")
         self.canvas = self.root.locator("canvas")
         self.cards = self.root.locator(".card")
-        self.canvas.wait_for()
-        frontend.settle()
+        frontend.still(".regional-editor canvas")
 
     @property
     def json(self):
@@ -286,6 +284,112 @@ def test_snapping(editor):
     assert box(editor.regions[1])[1] % 8
 
 
+def test_words_after_a_stroke_are_the_prompt(editor):
+    page, frontend = editor.page, editor.frontend
+    editor.tool("brush")
+    for y in (0.2, 0.5, 0.8):
+        scribble(editor, (0.2, y), (0.5, y))
+        editor.press("Escape")
+    editor.drag((0.6, 0.6), (0.6, 0.7))
+    names = [region["name"] for region in editor.regions]
+    assert len(names) == 4
+    frontend.drag(editor.at(0.6, 0.2), editor.at(0.8, 0.2))  # a stroke of the last region
+    assert len(editor.regions[3]["shape"]["strokes"]) == 2
+    size = editor.root.locator(".brush output").inner_text()
+    page.keyboard.press("]")  # nothing is written yet: it still is the brush's
+    assert editor.root.locator(".brush output").inner_text() != size
+    for _ in range(3):
+        page.keyboard.press("Backspace")
+    page.keyboard.type("a house [v]")
+    page.keyboard.press("Backspace")
+    assert [region["name"] for region in editor.regions] == names
+    assert [region["prompt"] for region in editor.regions] == ["", "", "", "a house [v"]
+    frontend.drag(editor.at(0.6, 0.3), editor.at(0.8, 0.3))
+    page.keyboard.press("Control+z")  # the stroke, not the words
+    frontend.settle()
+    assert [len(region["shape"]["strokes"]) for region in editor.regions] == [1, 1, 1, 2]
+    assert editor.regions[3]["prompt"] == "a house [v"
+    editor.press("Backspace", "Backspace")  # with the brush in the hand it removes nothing
+    assert len(editor.regions) == 4
+    editor.press("v")
+    editor.click(0.3, 0.5)
+    editor.press("Backspace", "Backspace", "Delete")
+    assert [region["name"] for region in editor.regions] == [names[0], names[2], names[3]]
+    editor.cards.first.locator("[data-icon=eye]").click()
+    editor.press("Delete")  # the button has the focus: the region goes, not the node
+    assert [region["name"] for region in editor.regions] == [names[2], names[3]]
+    assert frontend.nodes(EDITOR) == [editor.node]
+
+
+def test_only_the_editors_keys_stay_with_it(editor):
+    page = editor.page
+    answer = {"prompt_id": "1", "number": 1, "node_errors": {}}
+    page.route("**/api/prompt", lambda route: route.fulfill(json=answer))  # the graph is not a whole one
+    editor.drag((0.25, 0.25), (0.5, 0.5))
+    prompt = editor.cards.first.locator("textarea")
+    prompt.click()
+    page.keyboard.type("a red hat")
+    page.keyboard.press("Control+ArrowUp")  # the frontend's key for the weight of a word
+    page.wait_for_function("() => document.activeElement.value === 'a red (hat:1.05)'")
+    assert editor.regions[0]["prompt"] == "a red (hat:1.05)"
+    with page.expect_response("**/api/prompt") as response:
+        page.keyboard.press("Control+Enter")
+    sent = response.value.request.post_data_json["prompt"]
+    assert json.loads(sent[str(editor.node)]["inputs"]["regions"])["regions"][0]["prompt"] == "a red (hat:1.05)"
+    weight = editor.cards.first.locator(".fields input").nth(4)
+    weight.fill("0.5")
+    with page.expect_response("**/api/prompt") as response:
+        page.keyboard.press("Control+Enter")
+    sent = response.value.request.post_data_json["prompt"]
+    assert json.loads(sent[str(editor.node)]["inputs"]["regions"])["regions"][0]["weight"] == 0.5
+    editor.click(0.4, 0.4)
+    with page.expect_response("**/api/prompt"):
+        page.keyboard.press("Control+Enter")
+    page.keyboard.press("Control+s")  # the frontend asks for a name
+    page.get_by_role("dialog").wait_for()
+    page.keyboard.press("Escape")
+    page.get_by_role("dialog").wait_for(state="hidden")
+    page.unroute("**/api/prompt")
+
+
+def test_steps_of_the_graph(editor):
+    """One for each edit, not for each letter or each press of an arrow."""
+    frontend, page = editor.frontend, editor.page
+    length = "() => app.extensionManager.workflow.activeWorkflow.changeTracker.undoQueue.length"
+    editor.drag((0.25, 0.25), (0.5, 0.5))
+    before = frontend.steps()
+    prompt = editor.cards.first.locator("textarea")
+    prompt.focus()
+    for _ in range(2):
+        page.keyboard.type("a lighthouse on a cliff in the evening sun, seen from the sea")
+        page.keyboard.press("Control+a")
+        page.keyboard.press("Backspace")
+    page.keyboard.type("a lighthouse")
+    assert frontend.js(length) == before
+    page.keyboard.press("Escape")
+    assert frontend.js(length) == before + 1
+    for _ in range(20):
+        page.keyboard.press("ArrowRight")
+    assert frontend.js(length) == before + 1
+    page.keyboard.press("h")  # before it, the arrows' step
+    assert frontend.js(length) == before + 3
+    weight = editor.cards.first.locator(".fields input").nth(4)
+    weight.focus()
+    for _ in range(5):
+        page.keyboard.press("ArrowDown")
+    page.keyboard.press("Enter")
+    assert editor.regions[0]["weight"] == 0.75 and frontend.js(length) == before + 4
+    want = editor.json
+    assert frontend.steps() == before + 4
+    for _ in range(4):
+        frontend.command("Comfy.Undo")
+    again = Editor(frontend, editor.node)
+    assert again.regions[0]["prompt"] == "" and frontend.js(length) == before
+    for _ in range(4):
+        frontend.command("Comfy.Redo")
+    assert again.json == want
+
+
 def test_keys_are_the_editors(editor):
     frontend = editor.frontend
     frontend.select(editor.node)
@@ -305,9 +409,8 @@ def test_keys_are_the_editors(editor):
     assert [region["name"] for region in editor.regions] == ["Region 1"]
     editor.press("Escape", "Delete", "Backspace")  # nothing is selected
     assert len(editor.regions) == 1 and frontend.nodes(EDITOR) == [editor.node]
-    editor.press("Control+c", "Control+v", "Control+a", "Control+m", "b", "Control+b", "Control+Enter")
+    editor.press("Control+c", "Control+v", "Control+a", "b")
     assert frontend.nodes(EDITOR) == [editor.node]
-    assert frontend.js("(id) => app.graph.getNodeById(id).mode", editor.node) == 0
     # A drag is taken back.
     editor.press("r")
     mouse = editor.page.mouse
@@ -395,6 +498,44 @@ def test_the_canvas_has_the_pictures_proportions(editor):
     assert editor.cards.nth(0).locator("input[type=number]").nth(2).input_value() == "256"
 
 
+def test_a_latent_that_stretches_the_regions_is_told(editor):
+    """Before a run, if the graph tells its size: of an empty latent, or of a loaded picture."""
+    frontend = editor.frontend
+    hint = editor.root.locator(".status span")
+    guider, run, latent = (
+        frontend.add(kind, 1000, 300 * k)
+        for k, kind in enumerate(["RegionalGuider", "SamplerCustomAdvanced", "EmptyLatentImage"])
+    )
+    frontend.connect(editor.node, guider, "regional_prompts")
+    frontend.connect(guider, run, "guider")
+    frontend.connect(latent, run, "latent_image")
+
+    def told(width, height):
+        frontend.set(latent, "width", width)
+        frontend.set(latent, "height", height)
+        frontend.steps()
+        editor.page.mouse.move(*editor.at(0.5, 0.5))
+        frontend.settle()
+        return "stretched" in hint.text_content()
+
+    assert not told(512, 512) and not told(1024, 1016)
+    assert told(1344, 768)
+    assert hint.text_content().endswith("the latent is 1344 x 768 pixels")
+    frontend.screenshot("told")
+    frontend.set(editor.node, "width", 1344)
+    frontend.set(editor.node, "height", 768)
+    frontend.settle()
+    assert "stretched" not in hint.text_content()
+    # One source of both widths
+    source = frontend.add("PrimitiveInt", -400, 0)
+    frontend.set(source, "value", 512)
+    frontend.connect(source, editor.node, "width")
+    frontend.settle()
+    assert "stretched" in hint.text_content()
+    frontend.connect(source, latent, "width")
+    assert not told(0, 768)
+
+
 def test_save_load_copy_and_the_graphs_undo(editor):
     frontend = editor.frontend
     editor.drag((0.25, 0.25), (0.75, 0.5))
@@ -430,6 +571,99 @@ def test_save_load_copy_and_the_graphs_undo(editor):
     frontend.js("(id) => app.graph.remove(app.graph.getNodeById(id))", copy)
     frontend.settle()
     assert frontend.page.locator(".regional-editor").count() == 1
+
+
+def remake(frontend, node, how):
+    """Lets the host make all nodes anew, in one of its ways, and waits until it has."""
+    tab = "() => app.extensionManager.workflow.activeWorkflow.path"
+    old = "(id) => (app.canvas.graph.getNodeById(id).isOld = true)"
+    done = "(id) => [app.canvas.graph.getNodeById(id)].some((node) => node && !node.isOld)"
+    frontend.js(old, node)
+    if how in ("language", "en"):
+        frontend.setting("Comfy.Locale", "fr" if how == "language" else "en")
+    elif how == "tab":
+        path = frontend.js(tab)
+        frontend.command("Comfy.NewBlankWorkflow")
+        assert frontend.js(tab) != path and frontend.nodes(EDITOR) == []
+        frontend.command("Workspace.PreviousOpenedWorkflow")
+    elif how == "command":
+        frontend.command("Comfy.Undo")
+    else:
+        frontend.page.keyboard.press("Control+z")
+    frontend.page.wait_for_function(done, arg=node)
+    if how == "redo":
+        frontend.js(old, node)
+        frontend.settle()
+        frontend.page.keyboard.press("Control+y")
+        frontend.page.wait_for_function(done, arg=node)
+    frontend.settle()
+
+
+@pytest.fixture
+def in_english(browser_server):
+    yield
+    browser_server.post("/settings", {"Comfy.Locale": "en"})
+
+
+@pytest.mark.parametrize("how", ["key", "command", "redo", "tab", "language"])
+def test_the_editor_on_the_page_is_the_living_nodes(editor, how, in_english):
+    frontend = editor.frontend
+    other = frontend.add("PrimitiveInt", -900, -600)
+    editor.drag((0.1, 0.1), (0.3, 0.3))
+    first = editor.json
+    frontend.js("(id) => (app.canvas.graph.getNodeById(id).pos = [-900, -700])", other)
+    frontend.steps()
+    remake(frontend, editor.node, how)
+    top = frontend.js("(id) => app.canvas.graph.getNodeById(id).pos[1]", other)
+    assert top == (-600 if how in ("key", "command") else -700)
+
+    again = Editor(frontend, editor.node)
+    assert again.json == first and again.cards.count() == 1
+    again.tool("rect")
+    again.drag((0.5, 0.5), (0.8, 0.8))
+    want = again.regions
+    assert len(want) == 2
+    sent = frontend.js("async () => (await app.graphToPrompt()).output")
+    assert json.loads(sent[str(editor.node)]["inputs"]["regions"])["regions"] == want
+    saved = frontend.save()
+    assert (
+        json.loads(next(node for node in saved["nodes"] if node["id"] == editor.node)["widgets_values"][-1])["regions"]
+        == want
+    )
+    # The editor's own undo goes on from before.
+    again.press("Control+z")
+    assert again.json == first
+    again.press("Control+z")
+    assert again.regions == []
+    again.press("Control+y", "Control+y")
+    assert again.regions == want
+    frontend.load(saved)
+    reloaded = Editor(frontend, editor.node)
+    assert reloaded.regions == want and reloaded.cards.count() == 2
+    if how == "language":
+        remake(frontend, editor.node, "en")
+
+
+def test_the_graphs_undo_inside_a_subgraph(editor):
+    frontend = editor.frontend
+    frontend.select(editor.node)
+    frontend.command("Comfy.Graph.ConvertToSubgraph")
+    (subgraph,) = frontend.js("() => app.graph.nodes.filter((node) => node.subgraph).map(({ id }) => Number(id))")
+    frontend.enter(subgraph)
+    (node,) = frontend.nodes(EDITOR)
+    other = frontend.add("PrimitiveInt", -900, -600)
+    Editor(frontend, node).drag((0.1, 0.1), (0.3, 0.3))
+    frontend.js("(id) => (app.canvas.graph.getNodeById(id).pos = [-900, -700])", other)
+    frontend.steps()
+    remake(frontend, node, "key")
+    again = Editor(frontend, node)
+    again.tool("rect")
+    again.drag((0.5, 0.5), (0.8, 0.8))
+    assert len(again.regions) == 2
+    (definition,) = frontend.save()["definitions"]["subgraphs"]
+    (kept,) = [one for one in definition["nodes"] if one["type"] == EDITOR]
+    assert json.loads(kept["widgets_values"][-1])["regions"] == again.regions
+    frontend.leave()
 
 
 def test_in_a_subgraph(editor):

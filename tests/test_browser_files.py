@@ -8,7 +8,6 @@ from host import ROOT
 from server_use import regional_sampler
 
 pytest_plugins = ["browser_use"]
-pytestmark = pytest.mark.server
 
 # What those packs declare, in their order: values of widgets, and types of sockets in brackets. The names behind the
 # bar came later. A seed's own control is no input: "control_after_generate" stands for it where its value is saved.

@@ -1,6 +1,6 @@
 """A first picture from the region editor as a film: three regions are drawn, described, and painted by a real server.
 
-With REGIONAL_FILM=1 the film becomes docs/editor.webp, which the README shows; else it goes to the screenshots.
+With REGIONAL_FILM=1 the film is made, as docs/editor.webp, which the README shows; else the same is done without one.
 """
 
 import io
@@ -15,8 +15,8 @@ from PIL import Image, ImageDraw
 from torchvision.transforms.functional import to_tensor
 
 pytest_plugins = ["browser_use"]
-pytestmark = [pytest.mark.server, pytest.mark.slow]
 
+FILM = bool(os.environ.get("REGIONAL_FILM"))
 WIDTH = 900  # of the film, in pixels
 PAGE = {"width": 1280, "height": 820}
 CLUTTER = ["Comfy.Graph.CanvasInfo", "Comfy.Minimap.Visible", "Comfy.Canvas.SelectionToolbox"]
@@ -43,6 +43,8 @@ class Film:
         self.frames, self.durations = [], []
 
     def shoot(self, ms):
+        if not FILM:
+            return
         with Image.open(io.BytesIO(self.page.screenshot())) as shot:
             frame = shot.convert("RGB")
         x, y = self.mouse
@@ -159,7 +161,8 @@ def test_three_regions_are_drawn_and_painted(frontend):
     done = entry[number]
     assert done["status"]["status_str"] == "success", done["status"]
     (saved,) = images(done)
-    page.wait_for_timeout(1500)  # until the node shows it
+    if FILM:
+        page.wait_for_timeout(1500)  # until the node shows it
     film.shoot(2500)
 
     with Image.open(io.BytesIO(frontend.server.view(saved))) as picture:
@@ -171,9 +174,9 @@ def test_three_regions_are_drawn_and_painted(frontend):
         far = {other: math.dist(mean, colour) for other, colour in MEANS.items()}
         assert min(far, key=far.get) == name and far[name] < 0.12, (name, mean, far)
 
-    target = ROOT / ("docs" if os.environ.get("REGIONAL_FILM") else "screenshots") / "editor.webp"
-    target.parent.mkdir(exist_ok=True)
-    film.save(target)
-    with Image.open(target) as saved:
-        assert saved.n_frames > 40 and saved.width == WIDTH
-    assert target.stat().st_size < 1_500_000
+    if FILM:
+        target = ROOT / "docs" / "editor.webp"
+        film.save(target)
+        with Image.open(target) as saved:
+            assert saved.n_frames > 40 and saved.width == WIDTH
+        assert target.stat().st_size < 1_500_000

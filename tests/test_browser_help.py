@@ -5,7 +5,6 @@ import re
 import pytest
 
 pytest_plugins = ["browser_use"]
-pytestmark = pytest.mark.server
 
 SIZE = "(picture) => picture.decode().then(() => [picture.naturalWidth, picture.naturalHeight])"
 
@@ -29,3 +28,4 @@ def test_panel_shows_the_picture(frontend, node):
     frontend.screenshot("panel")
     # The frontend asks for a page of its language first.
     frontend.said = [text for text in frontend.said if not re.search(r" 404 .*/docs/.*/en\.md$", text)]
+    frontend.setting("Comfy.RightSidePanel.IsOpen", False)

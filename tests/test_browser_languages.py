@@ -6,7 +6,6 @@ import pytest
 from host import ROOT
 
 pytest_plugins = ["browser_use"]
-pytestmark = pytest.mark.server
 
 TOOLS = {"rect": "Draw a rectangle (R)", "undo": "Undo (Ctrl+Z)", "remove": "Remove (Delete)"}
 PROMPT = "Prompt: what this region shows"

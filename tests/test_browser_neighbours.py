@@ -1,12 +1,13 @@
 """The pack's JavaScript beside other packs' and beside a second copy of itself, in a real browser."""
 
-import pytest
-from comfy_server import ComfyServer
-from dev import PACKS
-from host import ROOT, comfyui
+import re
 
-pytest_plugins = ["browser_use"]
-pytestmark = pytest.mark.server
+import pytest
+from dev import PACKS
+from host import ROOT
+from neighbour_use import NEIGHBOUR, TAKEN
+
+pytest_plugins = ["browser_use", "neighbour_use"]
 
 PACK = next(name for name, folder in PACKS.items() if folder == ROOT)
 COMBINE = "CombineRegionalPrompts"
@@ -18,11 +19,10 @@ def page(open_page, browser_server):
     return open_page(browser_server, nodes2=False)
 
 
-def test_second_copy(open_page, tmp_path):
+def test_second_copy(open_page, new_server, tmp_path):
     """A clear message, once, and all works as with one."""
     copy = f"{PACK}-2"
-    args = ["--cpu", "--disable-api-nodes"]
-    with ComfyServer(comfyui(), tmp_path, {**PACKS, copy: ROOT}, args=args, env={"OMP_NUM_THREADS": "1"}) as server:
+    with new_server(tmp_path, {**PACKS, copy: ROOT}) as server:
         server.post("/settings", {"Comfy.TutorialCompleted": True})
         frontend = open_page(server, nodes2=False)
         frontend.name = "test_second_copy"
@@ -37,6 +37,46 @@ def test_second_copy(open_page, tmp_path):
         frontend.connect(frontend.add("RegionalPrompt"), node, "regional_prompts1")
         assert list(frontend.inputs(node)) == ["regional_prompts1", "regional_prompts2"]
         frontend.check_console()
+
+
+def test_the_notice_says_whose_nodes_they_are(open_page, beside_neighbour):
+    """Once in a session, whoever loads first."""
+    frontend = open_page(beside_neighbour, nodes2=False)
+    frontend.name = "test_the_notice"
+    notice = frontend.page.get_by_role("alert").filter(has_text="RegionalGuider, RegionEditor")
+    notice.wait_for()
+    frontend.screenshot()
+    assert notice.count() == 1
+    text = notice.inner_text()
+    assert f"those of {NEIGHBOUR}: " in text
+    said = text.split(f"{NEIGHBOUR}: ")[1].split(".")[0]
+    assert sorted(said.split(", ")) == sorted(TAKEN)
+    frontend.page.reload()
+    frontend.page.wait_for_function("() => window.app?.vueAppReady && app.extensionManager?.workflow.activeWorkflow")
+    frontend.page.wait_for_timeout(1000)
+    assert notice.count() == 0
+    frontend.empty()
+    assert len(frontend.inputs(frontend.add(COMBINE))) == 1  # the neighbour's, as it declares it
+    frontend.check_console()
+
+
+def test_alone_no_notice(page):
+    page.page.wait_for_timeout(1000)
+    assert page.page.get_by_role("alert").count() == 0
+
+
+def test_the_shared_ids(page, pack):
+    """Those that the notice knows are ours, and all but those that the docs call ours alone."""
+    shared = page.js(
+        """async (folder) => {
+            const { SHARED } = await import(`/extensions/${folder}/js/neighbours.js`);
+            return SHARED;
+        }""",
+        PACK,
+    )
+    text = (ROOT / "docs" / "migration.md").read_text("utf-8").split("## Saved workflows")[0]
+    alone = set(re.findall(r"`(\w+)`", text.split("exist only in this pack")[1].split("\n\n")[0]))
+    assert alone and alone | set(shared) == set(pack.NODE_CLASS_MAPPINGS) and not alone & set(shared)
 
 
 def test_nodes_of_another_pack_are_left_alone(page):
@@ -75,12 +115,17 @@ def test_beside_another_pack_that_grows_the_same_node(page):
     for number, source in enumerate(sources, 1):
         page.connect(source, node, f"regional_prompts{number}")
         assert [*page.inputs(node).values()] == [*sources[:number], None]
+    labels = "(node) => app.canvas.graph.getNodeById(node).inputs.map(({ localized_name }) => localized_name)"
+    full = page.js(labels, node)
+    assert len(set(full)) == 4
     page.disconnect(node, "regional_prompts2")
     assert page.inputs(node) == {
         "regional_prompts1": sources[0],
         "regional_prompts2": sources[2],
         "regional_prompts3": None,
     }
+    # The labels follow the names, which that pack has given anew.
+    assert page.js(labels, node) == full[:3]
     page.load(page.save())
     assert [*page.inputs(node).values()] == [sources[0], sources[2], None]
     page.check_console()

@@ -5,7 +5,6 @@ from dev import PACKS
 from host import ROOT
 
 pytest_plugins = ["browser_use"]
-pytestmark = pytest.mark.server
 
 PACK = next(name for name, folder in PACKS.items() if folder == ROOT)
 STEMS = sorted(path.stem for path in (ROOT / "example_workflows").glob("*.json"))
@@ -46,7 +45,8 @@ def test_opens(frontend, stem):
     assert seen["missing"] == [] and seen["count"] == len(workflow["nodes"])
     assert seen["on"] == [] and seen["out"] == []
     sent = frontend.js("async () => (await app.graphToPrompt()).output")
-    assert len(sent) == sum(node["type"] != "MarkdownNote" for node in workflow["nodes"])
+    muted = 2
+    assert len(sent) == sum(node["type"] != "MarkdownNote" and node["mode"] != muted for node in workflow["nodes"])
 
 
 def test_they_are_among_the_templates(frontend):
@@ -55,6 +55,5 @@ def test_they_are_among_the_templates(frontend):
     dialog.get_by_text(PACK, exact=True).first.click()
     for stem in ("from_impact_pack", "two_loras"):
         dialog.get_by_text(stem, exact=True).first.wait_for()
-    frontend.page.wait_for_timeout(1000)  # their pictures
     frontend.screenshot("dialog")
     frontend.page.keyboard.press("Escape")

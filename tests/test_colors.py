@@ -1,11 +1,11 @@
-"""Colours from words, and masks from painted pictures: drawn here, so that the right owner of each pixel is known."""
+"""Colours read from text, and masks of pictures painted here, for which the right colour of each pixel is known."""
 
 import io
 
 import numpy as np
 import pytest
 import torch
-from pack.masks import colors
+from pack.masks.formats import colors
 from PIL import Image, ImageDraw
 
 WHITE, RED, YELLOW, ORANGE = (255, 255, 255), (255, 0, 0), (255, 255, 0), (255, 165, 0)
@@ -73,7 +73,7 @@ def tensor(picture):
 
 
 def draw(size=256, smooth=8):
-    """A red and a yellow disc that overlap, with a hole, and an orange box, on white; smoothed edges."""
+    """Overlapping red and yellow discs with a white hole, and an orange box, on white; `smooth` times too large."""
     big = Image.new("RGB", (size * smooth, size * smooth), WHITE)
     pen, unit = ImageDraw.Draw(big), size * smooth / 256
     pen.ellipse([v * unit for v in (25, 25, 150, 125)], RED)
@@ -83,11 +83,11 @@ def draw(size=256, smooth=8):
     return big
 
 
-ALL = [WHITE, YELLOW, RED, ORANGE]  # by size
+ALL = [WHITE, YELLOW, RED, ORANGE]  # largest area first
 
 
 def truth():
-    """(4, 256, 256): who owns the pixel that is drawn without smoothing."""
+    """The right masks (4, 256, 256) of ALL, from the picture drawn without smoothing."""
     sharp = torch.from_numpy(np.array(draw(smooth=1)))
     return torch.stack([(sharp == torch.tensor(color)).all(-1) for color in ALL]).float()
 
@@ -116,8 +116,8 @@ PICTURES = {
 pictures = pytest.mark.parametrize(("picture", "tolerance", "off"), PICTURES.values(), ids=PICTURES)
 
 
-def differ(masks, want):
-    """Share of the pixels whose owner is not the right one."""
+def wrong(masks, want):
+    """Fraction of the pixels whose colour is wrong."""
     return float((masks != want).any(0).float().mean())
 
 
@@ -127,29 +127,29 @@ def test_auto_finds_the_painted_colours_and_no_other(picture, tolerance, off):
     before = given.clone()
     found = colors.distinct(given, tolerance, "node")
     assert len(found) == len(ALL)
-    assert np.abs(np.array(found) - np.array(ALL)).max() <= 3  # JPEG moves a colour a little
+    assert np.abs(np.array(found) - np.array(ALL)).max() <= 3  # JPEG changes a colour slightly
     masks = colors.masks(given, found, tolerance, "node", fill=True)
     assert masks.dtype == torch.float32 and masks.shape == (4, 256, 256)
     assert bool((masks.sum(0) == 1).all())
-    assert differ(masks, truth()) <= off
+    assert wrong(masks, truth()) <= off
     assert torch.equal(given, before)
 
 
 @pictures
 def test_named_colours_leave_all_others_to_the_base(picture, tolerance, off):
     masks = colors.masks(tensor(picture()), [ORANGE, RED], tolerance, "node", fill=False)
-    assert differ(masks, truth()[[3, 2]]) <= off
+    assert wrong(masks, truth()[[3, 2]]) <= off
 
 
-def test_the_rim_between_two_colours_is_not_a_third():
-    """Between red and yellow lies orange, between white and orange a bright one, and so on."""
+def test_the_edge_between_two_colours_is_not_a_third():
+    """Blending red and yellow gives orange, which is a colour of the list."""
     masks = colors.masks(tensor(smoothed()), ALL, 24, "node", fill=True)
     stray = masks[3].clone()
     stray[186:246, 4:90] = 0  # the orange box
     assert float(stray.sum()) == 0.0
 
 
-def test_a_gradient_beside_named_colours_is_the_bases():
+def test_a_gradient_beside_named_colours_is_left_to_the_base():
     picture = torch.linspace(0, 1, 256)[None, :, None].repeat(256, 1, 3)
     picture[64:128, 64:128] = torch.tensor([1.0, 0.0, 0.0])
     (mask,) = colors.masks(picture, [RED], 24, "node", fill=False)
@@ -158,8 +158,8 @@ def test_a_gradient_beside_named_colours_is_the_bases():
     assert torch.equal(mask, want)
 
 
-def test_a_wide_edge_is_shared_in_the_middle():
-    row = torch.cat([torch.ones(50), torch.linspace(1, 0, 26)[1:-1], torch.zeros(50)])  # 24 pixels, 10 levels each
+def test_a_wide_edge_is_divided_in_the_middle():
+    row = torch.cat([torch.ones(50), torch.linspace(1, 0, 26)[1:-1], torch.zeros(50)])  # 24 pixels, 10 levels apart
     picture = torch.stack([torch.ones_like(row), row, row], -1).repeat(32, 1, 1)  # white to red
     (mask,) = colors.masks(picture, [RED], 8, "node", fill=False)
     assert abs(float(mask.sum()) / 32 - 62) <= 2
@@ -175,7 +175,7 @@ def test_a_speck_in_a_region_is_filled_or_left_to_the_base():
     assert float(red.sum()) == 6000 - 36 and float(red[10:16, 10:16].sum()) == 0
 
 
-def test_auto_leaves_no_pixel_however_far_from_a_colour():
+def test_fill_assigns_every_pixel_however_far_from_a_colour():
     picture = torch.ones(256, 256, 3)
     picture[:, :200] = torch.rand(256, 200, 3, generator=torch.Generator().manual_seed(0))
     masks = colors.masks(picture, [WHITE, BLACK], 8, "node", fill=True)
@@ -192,7 +192,7 @@ def test_a_speck_is_no_colour_of_its_own_but_may_be_named():
 
 
 @pytest.mark.parametrize(("tolerance", "count"), [(0, 2), (9, 2), (10, 1), (255, 1)])
-def test_tolerance_is_the_largest_difference_that_is_no_difference(tolerance, count):
+def test_tolerance_is_the_largest_difference_within_one_colour(tolerance, count):
     picture = torch.full((8, 8, 3), 100 / 255)
     picture[:3] = torch.tensor([110, 95, 100]) / 255
     found = colors.distinct(picture, tolerance, "node")
@@ -213,7 +213,7 @@ def test_a_colour_that_is_not_there_has_an_empty_mask():
     assert float(masks[0].sum()) == 0.0 < float(masks[1].sum())
 
 
-def test_every_pixel_may_be_a_colour_of_its_own():
+def test_a_picture_without_flat_pixels_counts_as_flat():
     picture = torch.tensor([[RED, WHITE], [BLACK, BLUE]]) / 255
     found = colors.distinct(picture, 24, "node")
     assert sorted(found) == sorted([RED, WHITE, BLACK, BLUE])

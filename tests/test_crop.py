@@ -14,8 +14,8 @@ from comfy_extras.nodes_model_advanced import RescaleCFG
 from comfy_extras.nodes_model_patch import DiffSynthCnetPatch, ZImageControlPatch
 from comfy_extras.nodes_pag import PerturbedAttentionGuidance
 from comfy_extras.nodes_rope import ScaleROPE
-from test_lockstep import BASE, EMPTY, MASKS, NEGATIVE, ONE, SIZE, TWO, plain
-from test_lora import UNET_CONV, UNET_LINEAR, Patching, as_switched, with_lora
+from loras import UNET_CONV, UNET_LINEAR, Patching, as_switched, with_lora
+from pixel_scene import BASE, EMPTY, KINDS, MASKS, NEGATIVE, ONE, SIZE, TWO, pixels
 from testing_pack.families import FAMILIES
 from testing_pack.models import (
     counted,
@@ -28,20 +28,17 @@ from testing_pack.models import (
     texture_model,
 )
 from testing_pack.texture import Texture
-from use import box, regional_sampler, regions, relative, step_sampler, use
-
-KINDS = ["eps", "v", "flow"]
+from use import box, lockstep, plain, regions, relative, step_sampler, use
 
 
-def lockstep(latent, base, prompts, compute="crop", context=16, **inputs):
-    """RegionalSampler in lockstep, with 16 pixels of context (two latent pixels) unless told otherwise."""
-    options = {"engine": "lockstep", "steps": 8, "base_only_steps": 0, **inputs}
-    return regional_sampler(latent, base, prompts, region_compute=compute, crop_context=context, **options)["samples"]
+def run(latent, base, prompts, compute="crop", context=16, **inputs):
+    """Samples in lockstep, with `context` pixels (by default two latent pixels) around the boxes."""
+    return lockstep(latent, base, prompts, region_compute=compute, crop_context=context, **inputs)
 
 
 def both(latent, base, prompts, **inputs):
     """(crop, full)"""
-    return [lockstep(latent, base, prompts, compute, **inputs) for compute in ("crop", "full")]
+    return [run(latent, base, prompts, compute, **inputs) for compute in ("crop", "full")]
 
 
 def empty(height, width, channels=4, batch=1):
@@ -54,10 +51,6 @@ def area(counter):
     for call in counter.calls:
         sums[call.sigma] = sums.get(call.sigma, 0) + call.rows * call.height * call.width
     return max(sums.values())
-
-
-def pixels(prompt, kind="eps", model=None, **inputs):
-    return step_sampler(model or texture_model(kind), prompt, NEGATIVE, **inputs)
 
 
 # A model that treats every pixel alone gives the same picture
@@ -83,9 +76,9 @@ def test_crop_equals_full_on_a_pixelwise_model(name, cfg):
     model, counter = counted(texture_model(kind))
     base, *others = (pixels(prompt, model=model, sampler_name=name, cfg=cfg) for prompt in (BASE, ONE, TWO))
     prompts = regions(*zip(MASKS, others, strict=True))
-    full = lockstep(EMPTY, base, prompts, "full")
+    full = run(EMPTY, base, prompts, "full")
     counter.calls.clear()
-    crop = lockstep(EMPTY, base, prompts)
+    crop = run(EMPTY, base, prompts)
     assert relative(crop, full) < 1e-5
     # 5 x 6 and 5 x 9 with two around, as far as the canvas goes.
     assert {(call.height, call.width) for call in counter.calls} == {SIZE, (8, 10), (8, 12)}
@@ -132,7 +125,7 @@ def test_a_batch_with_a_mask_for_each_picture():
     assert relative(crop, full) < 1e-5
     assert (counter.calls[0].height, counter.calls[0].width) == (10, 17)
     for n in range(2):
-        assert relative(crop[n][..., MASKS[n][0] > 0], plain(pixels(ONE), latent)[n][..., MASKS[n][0] > 0]) < 1e-3
+        assert relative(crop[n][..., MASKS[n][0] > 0], plain(pixels(ONE), latent)[n][..., MASKS[n][0] > 0]) < 1e-5
 
 
 def test_several_prompts_with_strengths_and_ranges_in_one_conditioning():
@@ -193,7 +186,7 @@ INSIDE = REGION[0] > 0
 
 def assert_sees_its_box(base, inside, latent, tolerance=1e-5, **inputs):
     """At the first step all look at the noise, so the region's answer is that of plain sampling of the box."""
-    got = lockstep(latent, base, regions((REGION, inside)), steps=1, **inputs)
+    got = run(latent, base, regions((REGION, inside)), steps=1, **inputs)
     where = (..., INSIDE[BOX])
     want, other = alone(inside, latent, BOX)[where], plain(inside, latent, steps=1)[..., INSIDE]
     assert relative(got[..., INSIDE], want) < tolerance
@@ -216,7 +209,7 @@ def test_a_unet_sees_its_box(batch, cfg, kind):
 def test_a_unets_box_lies_on_the_grid_of_its_deepest_layer():
     """Two levels: boxes begin and end on even latent pixels."""
     model, counter = counted(random_unet())
-    lockstep(empty(16, 24), unet(1), regions((box(16, 24, 5, 9, 10, 16), unet(2, model))), steps=1, context=0)
+    run(empty(16, 24), unet(1), regions((box(16, 24, 5, 9, 10, 16), unet(2, model))), steps=1, context=0)
     assert {(call.height, call.width) for call in counter.calls} == {(6, 8)}
 
 
@@ -281,24 +274,26 @@ def test_functions_of_a_model_with_a_lora_see_the_box(patch):
     assert_sees_its_box(unet(1, model, cfg=4.0), inside, empty(*CANVAS), 1e-4)
 
 
+def deviations(base, inside, contexts=(8, 16), steps=3):
+    """How far the run in crop is from the run in full, for each context in pixels."""
+    prompts, latent = regions((REGION, inside)), empty(*CANVAS)
+    full = run(latent, base, prompts, "full", steps=steps)
+    return [relative(run(latent, base, prompts, context=context, steps=steps), full) for context in contexts]
+
+
 @pytest.mark.parametrize("patch", FUNCTIONS[:2], ids=lambda patch: patch.__name__)
 def test_functions_in_a_whole_run(patch):
     model = random_unet()
-    crop, full = both(
-        empty(*CANVAS), unet(1, model, cfg=2.0), regions((REGION, unet(2, patch(model), cfg=2.0))), steps=4, context=8
-    )
-    assert bool(crop.isfinite().all())
-    assert 1e-6 < relative(crop, full) < 0.5
+    near, far = deviations(unet(1, model, cfg=2.0), unet(2, patch(model), cfg=2.0))
+    assert 0.35 > near > far > 1e-3, (near, far)
 
 
 @pytest.mark.parametrize("name", ["euler_cfg_pp", "euler_ancestral_cfg_pp", "dpmpp_2m_cfg_pp"])
 def test_cfg_pp_on_a_unet(name):
     """These samplers look at the composed uncond: that of each region is of its box."""
     model = random_unet()
-    prompts = regions((REGION, unet(2, model, sampler_name=name)))
-    base = unet(1, model, sampler_name=name)
-    crop, full = both(empty(*CANVAS), base, prompts, steps=4, context=8)
-    assert bool(crop.isfinite().all()) and 1e-6 < relative(crop, full) < 0.5
+    near, far = deviations(unet(1, model, sampler_name=name), unet(2, model, sampler_name=name))
+    assert 0.35 > near > far > 1e-3, (near, far)
 
 
 def inpainting_unet():
@@ -332,7 +327,7 @@ def test_an_inpainting_models_picture_is_cut_to_the_box(cfg):
         base, inside = (
             step_sampler(one, inpainting(n), inpainting(9), cfg=cfg) for n, one in ((1, model), (2, patch(model)))
         )
-        got = lockstep(empty(*CANVAS), base, regions((REGION, inside)), steps=1)
+        got = run(empty(*CANVAS), base, regions((REGION, inside)), steps=1)
         cut = step_sampler(inside.params[0], inpainting(2, BOX), inpainting(9, BOX), cfg=cfg)
         want = alone(cut, empty(*CANVAS), BOX)
         assert relative(got[..., INSIDE], want[..., INSIDE[BOX]]) < 1e-5
@@ -356,11 +351,11 @@ def test_loras_of_boxes_of_several_sizes(layers, monkeypatch):
     latent = empty(16, 24)
     plain(base, latent, steps=1)
     with Patching() as patching:
-        got = lockstep(latent, base, prompts, steps=3)
+        got = run(latent, base, prompts, steps=2)
     assert patching.count == 0
-    want = as_switched(monkeypatch, lambda: lockstep(latent, base, prompts, steps=3))
+    want = as_switched(monkeypatch, lambda: run(latent, base, prompts, steps=2))
     assert relative(got, want) < 1e-4
-    without = lockstep(latent, base, regions(*((mask, unet(n, model)) for n, mask in enumerate(masks, 2))), steps=3)
+    without = run(latent, base, regions(*((mask, unet(n, model)) for n, mask in enumerate(masks, 2))), steps=2)
     assert relative(without, want) > 1e-3
 
 
@@ -381,7 +376,7 @@ def test_positions_are_those_of_the_place(scale):
         model = ScaleROPE.execute(model, scale, 3.0, 1.0, 0.0, 1.0, 0.0).result[0]
     base, inside = (step_sampler(model, random_flux_cond(n), random_flux_cond(9), cfg=1.0) for n in (1, 2))
     latent = empty(*CANVAS, channels=16)
-    got = lockstep(latent, base, regions((REGION, inside)), steps=1)[..., INSIDE]
+    got = run(latent, base, regions((REGION, inside)), steps=1)[..., INSIDE]
     # Two latent pixels are one patch: the box begins at patch (1, 3).
     shift = 3.0 * scale + (3.0 if scale != 1.0 else 0.0)
     moved, _ = (
@@ -399,7 +394,7 @@ def test_what_is_outside_of_the_box_is_not_seen():
     prompts = regions((REGION, unet(2, model)))
     outs = {
         compute: [
-            lockstep({"samples": samples}, unet(1, model), prompts, compute, steps=1, denoise=0.5)[..., INSIDE]
+            run({"samples": samples}, unet(1, model), prompts, compute, steps=1, denoise=0.5)[..., INSIDE]
             for samples in (torch.zeros(1, 4, *CANVAS), changed)
         ]
         for compute in ("crop", "full")
@@ -410,14 +405,15 @@ def test_what_is_outside_of_the_box_is_not_seen():
 # Nearer to full with more context
 
 
+@pytest.mark.slow
 def test_the_deviation_of_a_unet_falls_with_the_context():
     model = random_unet()
     latent, base = empty(32, 32), unet(1, model, cfg=2.0)
     prompts = regions((box(32, 32, 12, 12, 20, 20), unet(2, model, cfg=2.0)))
-    full = lockstep(latent, base, prompts, "full", steps=4)
+    full = run(latent, base, prompts, "full", steps=2)
     inside = (..., slice(12, 20), slice(12, 20))
     errors = [
-        relative(lockstep(latent, base, prompts, context=context, steps=4)[inside], full[inside])
+        relative(run(latent, base, prompts, context=context, steps=2)[inside], full[inside])
         for context in (0, 16, 32, 256)
     ]
     assert errors[0] > errors[1] > errors[2] > errors[3] == 0.0
@@ -431,9 +427,9 @@ def test_a_texture_needs_a_context_of_its_scale(kind):
     base, inside = pixels(BASE, model=model, cfg=1.0), pixels(prompt, model=model, cfg=1.0)
     latent = empty(64, 64)
     prompts = regions((box(64, 64, 28, 28, 36, 36), inside))
-    full = lockstep(latent, base, prompts, "full")[..., 28:36, 28:36]
+    full = run(latent, base, prompts, "full")[..., 28:36, 28:36]
     errors = [
-        relative(lockstep(latent, base, prompts, context=8 * context)[..., 28:36, 28:36], full)
+        relative(run(latent, base, prompts, context=8 * context)[..., 28:36, 28:36], full)
         for context in (0, 3, 9, 18, 60)
     ]
     assert errors[0] > 5 * errors[2] and errors[2] < 0.03 and errors[3] < 0.01 and errors[4] == 0.0, errors
@@ -455,10 +451,10 @@ def test_what_columns_cost(count, target):
     prompts = regions(
         *((mask, pixels(ONE if n % 2 else TWO, model=model)) for n, mask in enumerate(columns(count, 128)))
     )
-    lockstep(empty(128, 128), base, prompts, steps=1, context=64)
+    run(empty(128, 128), base, prompts, steps=1, context=64)
     assert area(counter) <= target * 128**2
     counter.calls.clear()
-    lockstep(empty(128, 128), base, prompts, "full", steps=1)
+    run(empty(128, 128), base, prompts, "full", steps=1)
     assert area(counter) == 3 * 128**2  # two prompts in all
 
 
@@ -470,10 +466,10 @@ def test_what_columns_of_unlike_prompts_cost_beside_a_covered_base(count, target
     masks = columns(count, 128)
     masks[-1][..., (count - 1) * (128 // count) :] = 1  # to the edge, where thirds leave a rest
     prompts = regions(*zip(masks, samplers, strict=True))
-    lockstep(empty(128, 128), samplers[0], prompts, steps=1, context=128)
+    run(empty(128, 128), samplers[0], prompts, steps=1, context=128)
     assert area(counter) <= target * 128**2
     counter.calls.clear()
-    lockstep(empty(128, 128), samplers[0], prompts, "full", steps=1)
+    run(empty(128, 128), samplers[0], prompts, "full", steps=1)
     assert area(counter) == (count + 1) * 128**2
 
 
@@ -482,11 +478,11 @@ def test_what_columns_of_a_unet_cost(count, target):
     """In a picture a quarter as large, with a quarter of the context."""
     model, counter = counted(random_unet())
     prompts = regions(*((mask, unet(n + 1, model)) for n, mask in enumerate(columns(count, 32))))
-    lockstep(empty(32, 32), unet(99, model), prompts, steps=1, context=16)
+    run(empty(32, 32), unet(99, model), prompts, steps=1, context=16)
     assert area(counter) <= target * 32**2
     assert len(counter.calls) <= 4  # one for each size
     counter.calls.clear()
-    lockstep(empty(32, 32), unet(99, model), prompts, "full", steps=1)
+    run(empty(32, 32), unet(99, model), prompts, "full", steps=1)
     assert area(counter) == (count + 1) * 32**2
 
 
@@ -495,12 +491,10 @@ def test_regions_that_share_a_box_share_a_negative():
     left, right = box(32, 32, 8, 8, 16, 12), box(32, 32, 8, 12, 16, 16)
     cross = [box(32, 32, 8, 8, 16, 16, 0.3), box(32, 32, 8, 8, 16, 16, 0.2)]
     base = unet(1)
-    lockstep(
-        empty(32, 32), base, regions(*((mask, unet(n, model)) for n, mask in enumerate(cross))), steps=1, context=0
-    )
+    run(empty(32, 32), base, regions(*((mask, unet(n, model)) for n, mask in enumerate(cross))), steps=1, context=0)
     assert [(call.rows, call.height, call.width) for call in counter.calls] == [(3, 8, 8)]
     counter.calls.clear()
-    lockstep(
+    run(
         empty(32, 32),
         base,
         regions(*((mask, unet(n, model)) for n, mask in enumerate((left, right)))),
@@ -516,7 +510,7 @@ def test_full_where_cropping_would_cost_more(size, cropped):
     model, counter = counted(random_unet())
     start = (32 - size) // 2
     mask = box(32, 32, start, start, start + size, start + size)
-    lockstep(empty(32, 32), unet(1, model), regions((mask, unet(2, model))), steps=1, context=0)
+    run(empty(32, 32), unet(1, model), regions((mask, unet(2, model))), steps=1, context=0)
     calls = sorted((call.height, call.width, call.rows) for call in counter.calls)
     assert calls == ([(size, size, 2), (32, 32, 2)] if cropped else [(32, 32, 3)])
 
@@ -524,14 +518,14 @@ def test_full_where_cropping_would_cost_more(size, cropped):
 def test_with_a_negative_of_its_own_a_region_is_cropped_up_to_nearly_the_canvas():
     model, counter = counted(random_unet())
     inside = step_sampler(model, random_cond(2), random_cond(8))
-    lockstep(empty(32, 32), unet(1, model), regions((box(32, 32, 1, 1, 30, 30), inside)), steps=1, context=0)
+    run(empty(32, 32), unet(1, model), regions((box(32, 32, 1, 1, 30, 30), inside)), steps=1, context=0)
     assert {(call.height, call.rows) for call in counter.calls} == {(30, 2), (32, 2)}
 
 
 def test_a_covered_base_costs_nothing_and_one_at_the_side_is_cropped():
     model, counter = counted(texture_model())
     mask = box(*SIZE, 0, 0, 12, 14)
-    lockstep(EMPTY, pixels(BASE, model=model), regions((mask, pixels(ONE)), (mask, pixels(TWO))), context=0)
+    run(EMPTY, pixels(BASE, model=model), regions((mask, pixels(ONE)), (mask, pixels(TWO))), context=0)
     assert {(call.height, call.width) for call in counter.calls} == {(12, 6)}
 
 
@@ -570,7 +564,7 @@ def test_what_holds_for_the_whole_canvas_keeps_a_region_there(kind, what, caplog
         f"region 2 is computed on the whole canvas, not cropped: its prompt has {what} for the whole canvas."
     ]
     assert bool(crop.isfinite().all()) and {(call.height, call.width) for call in counter.calls} >= {CANVAS}
-    assert relative(crop[..., INSIDE], full[..., INSIDE]) < 0.3
+    assert relative(crop[..., INSIDE], full[..., INSIDE]) < 5e-3  # of the other region, which is cropped
 
 
 def crop_obstacle(options, size=None):
@@ -662,7 +656,7 @@ def test_a_model_patched_into_the_model_keeps_a_region_on_the_whole_canvas(kind,
             for n, one in enumerate((model, patched))
         )
         latent = empty(*CANVAS, channels=16)
-        lockstep(latent, base, regions((REGION, inside)), steps=1, context=0)
+        run(latent, base, regions((REGION, inside)), steps=1, context=0)
         return {(call.height, call.width) for call in counter.calls}
 
     assert areas(Patch()) != {CANVAS} and "not cropped" not in caplog.text
@@ -673,7 +667,7 @@ def test_a_model_patched_into_the_model_keeps_a_region_on_the_whole_canvas(kind,
 def test_a_region_of_the_whole_canvas_is_not_complained_of(caplog):
     prompt = [[random_cond(5)[0][0], WHOLE["an area"]], *random_cond(2)]
     inside = step_sampler(random_unet(), prompt, random_cond(9))
-    lockstep(empty(*CANVAS), unet(1), regions((torch.ones(1, 4, 4), inside)), steps=2)
+    run(empty(*CANVAS), unet(1), regions((torch.ones(1, 4, 4), inside)), steps=2)
     assert "not cropped" not in caplog.text
 
 
@@ -684,7 +678,7 @@ def test_said_once_in_a_run_of_phases_and_samplers(caplog):
     inside = step_sampler(model, prompt, random_cond(9))
     prompts = regions((REGION, inside)) + regions((box(16, 24, 0, 0, 6, 6), unet(3, model)), start_percent=0.5)
     with caplog.at_level("WARNING"):
-        lockstep(empty(*CANVAS), unet(1, model), prompts, steps=6)
+        run(empty(*CANVAS), unet(1, model), prompts, steps=6)
     assert sum("not cropped" in record.getMessage() for record in caplog.records) == 1
 
 
@@ -696,11 +690,12 @@ def test_inputs_are_not_changed_and_a_second_run_is_the_same(kind):
     inside = step_sampler(model, positive, random_cond(9))
     options = dict(model.model_options)
     prompts = regions((REGION, inside))
-    first, second = (lockstep(empty(*CANVAS), unet(1, model), prompts, steps=3) for _ in range(2))
+    first, second = (run(empty(*CANVAS), unet(1, model), prompts, steps=3) for _ in range(2))
     assert torch.equal(first, second)
     assert torch.equal(before[0], positive[0][0]) and before[1] == positive[0][1] and options == model.model_options
 
 
+@pytest.mark.slow
 def test_null_split_in_crop_is_near_plain_sampling():
     """One prompt everywhere: the nearer, the further the regions see."""
     model = random_unet()
@@ -712,8 +707,6 @@ def test_null_split_in_crop_is_near_plain_sampling():
 
     latent = empty(32, 32)
     prompts = regions((box(32, 32, 0, 0, 32, 8), spelled(2)), (box(32, 32, 0, 24, 32, 32), spelled(3)))
-    want = plain(spelled(1), latent, steps=4)
-    errors = [
-        relative(lockstep(latent, spelled(1), prompts, context=context, steps=4), want) for context in (0, 64, 256)
-    ]
-    assert errors[0] > errors[1] > errors[2] and errors[1] < 0.5 and errors[2] < 1e-4, errors
+    want = plain(spelled(1), latent, steps=2)
+    errors = [relative(run(latent, spelled(1), prompts, context=context, steps=2), want) for context in (0, 64, 256)]
+    assert 0.4 > errors[0] > errors[1] > errors[2] and errors[2] < 1e-5, errors

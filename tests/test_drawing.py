@@ -1,29 +1,32 @@
-"""masks/drawing.py: polygons against a naive reference, and what is said of a broken JSON."""
+"""Drawings: polygons and strokes compared with naive references, and errors for wrong JSON."""
 
 import json
 import math
 
 import pytest
 import torch
-from pack.masks import drawing, raster
-from pack.masks.overlay import palette
+from pack.masks.formats import drawing, raster
+from pack.masks.formats.overlay import palette
 
-SUB = 16  # sub-pixels along each side in the reference
+SUB = 16  # the reference has 16 x 16 sample points per pixel
 
 
 def naive(outline, height, width):
-    """How many of the sub-pixels of each pixel the outline goes around, one by one."""
+    """The fraction of each pixel's sample points that the outline winds around."""
     corners = [(x * width, y * height) for x, y in outline]
     edges = list(zip(corners, corners[1:] + corners[:1], strict=True))
-    out = torch.zeros(height, width)
+    inside = [[0] * width for _ in range(height)]
     for i in range(height * SUB):
+        y = (i + 0.5) / SUB
+        crossed = [
+            (x0 + (y - y0) / (y1 - y0) * (x1 - x0), 1 if y1 > y0 else -1)
+            for (x0, y0), (x1, y1) in edges
+            if (y0 <= y) != (y1 <= y)
+        ]
         for j in range(width * SUB):
-            x, y, turns = (j + 0.5) / SUB, (i + 0.5) / SUB, 0
-            for (x0, y0), (x1, y1) in edges:
-                if (y0 <= y) != (y1 <= y) and x > x0 + (y - y0) / (y1 - y0) * (x1 - x0):
-                    turns += 1 if y1 > y0 else -1
-            out[i // SUB, j // SUB] += (turns != 0) / SUB**2
-    return out
+            turns = sum(turn for x, turn in crossed if x < (j + 0.5) / SUB)
+            inside[i // SUB][j // SUB] += turns != 0
+    return torch.tensor(inside, dtype=torch.float32) / SUB**2
 
 
 def drawn(*regions, **more):
@@ -62,7 +65,7 @@ OUTLINES = {
 def test_polygons_against_the_reference(outline, size):
     got, want = raster.fill(tuple(outline), *size), naive(outline, *size)
     assert got.shape == size and got.dtype == torch.float32
-    # The reference looks at 1/16 of a pixel along each side, and corners are rounded to 1/64.
+    # The tolerance covers the reference's sampling, at 1/16 pixel, and the rounding of corners to 1/64.
     assert float((got - want).abs().max()) < 0.09
 
 
@@ -75,18 +78,18 @@ CROSSING = {
 
 
 @pytest.mark.parametrize("outline", CROSSING.values(), ids=CROSSING)
-def test_what_is_gone_around_at_all_is_inside(outline):
+def test_crossing_outlines_fill_by_the_nonzero_rule(outline):
     off = (raster.fill(outline, 40, 40) - naive(outline, 40, 40)).abs()
-    assert float(off.max()) < 0.6 and int((off > 0.09).sum()) <= 12  # in the few pixels of the crossings alone
+    assert float(off.max()) < 0.6 and int((off > 0.09).sum()) <= 12  # only in the few pixels of the crossings
 
 
-def test_twice_around_is_once():
+def test_an_outline_drawn_twice_fills_as_once():
     square = ((0.25, 0.25), (0.75, 0.25), (0.75, 0.75), (0.25, 0.75))
     assert torch.equal(raster.fill(square * 2, 40, 40), raster.fill(square, 40, 40))
 
 
-def test_nothing_and_everything():
-    assert not raster.fill(((0.2, 0.2), (0.8, 0.8), (0.2, 0.2)), 32, 32).any()  # there and back
+def test_empty_and_full_polygons():
+    assert not raster.fill(((0.2, 0.2), (0.8, 0.8), (0.2, 0.2)), 32, 32).any()  # an outline without area
     assert not raster.fill(((1.2, 0.2), (1.8, 0.8), (1.2, 0.9)), 32, 32).any()
     assert torch.equal(masks(rect(0, 0, 1, 1))[0], torch.ones(64, 96))
     assert torch.equal(masks(rect(-2, -2, 4, 4))[0], torch.ones(64, 96))
@@ -95,7 +98,7 @@ def test_nothing_and_everything():
 
 @pytest.mark.parametrize("size", [(64, 96), (1024, 1000), (333, 77)], ids=str)
 def test_rectangles_on_pixels_are_hard(size):
-    """As the editor writes them: six decimals."""
+    """Also with coordinates rounded to six decimals, as the editor writes them."""
     height, width = size
     for top, left, bottom, right in [(0, 0, 1, 1), (3, 5, 40, 71), (height - 1, width - 1, height, width)]:
         numbers = (left / width, top / height, (right - left) / width, (bottom - top) / height)
@@ -105,7 +108,7 @@ def test_rectangles_on_pixels_are_hard(size):
         assert torch.equal(got, want)
 
 
-def test_rectangles_between_pixels_share_them():
+def test_rectangles_between_pixels_cover_them_in_part():
     (got,) = masks(rect(0.125, 0.125, 0.5, 0.5), size=(4, 4))
     side = torch.tensor([0.5, 1.0, 0.5, 0.0])
     assert torch.equal(got, side[:, None] * side)
@@ -145,18 +148,18 @@ def test_strokes_against_the_distance_from_their_line(points, pen):
     for a, b in zip([path[0], *path], path, strict=False):
         along = ((place - a) @ (b - a) / (b - a).square().sum().clamp(min=1e-12)).clamp(0, 1)
         away = torch.minimum(away, (place - a - along[..., None] * (b - a)).norm(dim=-1))
-    pixel = 1.5 / min(pen[0] * width, pen[1] * height) * 2  # what a pixel's diagonal may be, in radii
+    pixel = 1.5 / min(pen[0] * width, pen[1] * height) * 2  # upper bound of a pixel's diagonal, in radii
     assert (got[away < 1 - pixel] == 1).all() and (got[away > 1 + pixel] == 0).all()
     assert (got > 0.01).any() and got.max() <= 1
 
 
 def test_a_stroke_covers_its_area():
-    """Of a line with round ends, whose pixels at the border are shared."""
+    """A line with round ends; its border pixels are covered in part."""
     (got,) = masks(brush([(0.3, 0.37), (0.7, 0.61)], 0.1), size=(200, 200))
     assert float(got.mean()) == pytest.approx(math.hypot(0.4, 0.24) * 0.1 + math.pi * 0.05**2, rel=2e-3)
 
 
-def test_strokes_add_and_erase_in_their_order():
+def test_strokes_add_and_erase_in_order():
     line, across = [(0.2, 0.5), (0.8, 0.5)], [(0.5, 0.2), (0.5, 0.8)]
     added, erased, again = masks(
         *(
@@ -177,7 +180,7 @@ def test_strokes_add_and_erase_in_their_order():
 
 
 def test_strokes_that_reach_far_out():
-    """As an eraser does after what it erased from was stretched."""
+    """Resizing a brush shape can scale its eraser strokes far beyond the canvas."""
     line = {"type": "brush", "strokes": brush([(0, 0.5), (1, 0.5)], 0.4)["strokes"]}
     far = {"points": [[0.5, 0.5], [900.0, 0.5]], "size": [2.0, 0.2], "erase": True}
     (got,) = masks({**line, "strokes": [*line["strokes"], far]}, size=(100, 100))
@@ -185,7 +188,7 @@ def test_strokes_that_reach_far_out():
     assert not masks(brush([(0.5, 0.5)], 1e-320)).any()
 
 
-def test_a_shape_keeps_its_share_whatever_the_canvas():
+def test_a_shape_covers_the_same_fraction_of_any_canvas():
     shapes = [rect(0.2, 0.3, 0.4, 0.25), {"type": "freehand", "points": [[0.1, 0.1], [0.9, 0.2], [0.3, 0.8]]}]
     for size in [(64, 64), (512, 768), (1024, 128)]:
         assert [float(mask.mean()) for mask in masks(*shapes, size=size)] == pytest.approx([0.1, 0.27], rel=0.01)
@@ -196,6 +199,7 @@ def test_large_canvases_have_smaller_masks():
     assert {size: drawing.mask_size(*size) for size in sizes} == sizes
 
 
+@pytest.mark.slow
 def test_the_largest_drawing():
     points = [((k * 0.618034) % 1, (k * 0.381966 * 1.7) % 1) for k in range(drawing.MAX_POINTS)]
     line, strokes = {"type": "freehand", "points": points}, brush(points, 0.5)
@@ -203,7 +207,7 @@ def test_the_largest_drawing():
         assert 0 < float(masks(shape, size=(256, 256)).mean()) <= 1
 
 
-# The JSON
+# JSON
 
 
 def test_fields_and_their_defaults():
@@ -214,10 +218,10 @@ def test_fields_and_their_defaults():
     assert (first.denoise, first.enabled) == (0.25, False) and first.color == pytest.approx((1, 0x80 / 255, 0))
     assert (second.name, second.prompt, second.weight, second.start, second.end) == ("Region 2", "", 1, 0, 1)
     assert (second.denoise, second.enabled, second.color) == (1, True, palette(2)[1])
-    assert first.shape == (drawing.Polygon(((0.25, 0.25), (0.75, 0.25), (0.75, 0.75), (0.25, 0.75))),)
+    assert first.parts == (drawing.Polygon(((0.25, 0.25), (0.75, 0.25), (0.75, 0.75), (0.25, 0.75))),)
 
 
-def test_what_only_the_editor_needs_is_let_through():
+def test_fields_that_only_the_editor_uses_are_accepted():
     picture = {"filename": "a.png", "subfolder": "", "type": "input"}
     assert len(drawing.parse(drawn(region(), background=picture), "Node")) == 1
 
@@ -290,7 +294,7 @@ BROKEN = {
 
 
 @pytest.mark.parametrize("text, says", BROKEN.values(), ids=BROKEN)
-def test_what_is_broken_is_named(text, says):
+def test_errors_name_the_region_and_the_field(text, says):
     with pytest.raises(ValueError, match=f"^Node[:,].*{says}") as raised:
         drawing.parse(text, "Node")
     assert len(str(raised.value)) < 400 and "\n" not in str(raised.value)

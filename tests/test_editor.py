@@ -7,13 +7,11 @@ import nodes as host_nodes
 import pytest
 import torch
 from comfy_execution.graph_utils import ExecutionBlocker
-from comfy_server import ComfyServer, ExecutionFailed
-from dev import PACKS
-from host import comfyui
+from comfy_server import ExecutionFailed
 from pack import NODE_CLASS_MAPPINGS as NODES
-from pack.masks.overlay import overlay
+from pack.masks.formats.overlay import overlay
 from pack.samplers.prompts import RegionSettings
-from server_use import Client, Graph, to_tensor
+from server_use import Graph, to_tensor
 from testing_pack import NODE_CLASS_MAPPINGS as TESTING
 from use import box, relative
 
@@ -127,14 +125,6 @@ def test_inputs_are_checked_and_named():
 WIDTH, HEIGHT = 512, 320
 
 
-@pytest.fixture(scope="module")
-def client(tmp_path_factory):
-    device = [] if torch.cuda.is_available() else ["--cpu"]
-    args, env = [*device, "--disable-api-nodes"], {"OMP_NUM_THREADS": "1"}
-    with ComfyServer(comfyui(), tmp_path_factory.mktemp("comfyui"), PACKS, args=args, env=env) as server:
-        yield Client(server)
-
-
 def sample(graph, loader, positive, negative, regions):
     """RegionalGuider and what follows it."""
     guided = {"model": loader, "positive": positive, "negative": negative, "cfg": 4.0}
@@ -177,7 +167,6 @@ def wired():
     return graph
 
 
-@pytest.mark.server
 def test_a_whole_picture_is_that_of_the_wired_nodes(client):
     (picture,), (want,) = client.run(edited(SKY)).pictures, client.run(wired()).pictures
     assert picture.shape == (HEIGHT, WIDTH, 3) and relative(picture, want) == 0.0
@@ -185,7 +174,6 @@ def test_a_whole_picture_is_that_of_the_wired_nodes(client):
     assert relative(other[192:, 320:], want[192:, 320:]) > 0.05  # the disc
 
 
-@pytest.mark.server
 def test_the_server_says_which_region_is_wrong(client):
     with pytest.raises(ExecutionFailed, match=rf"{EDITOR}, region 1 \(Sky\): weight should be from 0 to 1, 3 came"):
         client.run(edited({**SKY, "weight": 3}))
@@ -194,7 +182,6 @@ def test_the_server_says_which_region_is_wrong(client):
     assert failed.value.details["node_type"] == EDITOR  # not the guider, which has done nothing wrong
 
 
-@pytest.mark.server
 def test_masks_alone_need_no_prompt(client):
     graph = Graph()
     loader = graph.add("RegionalTestingLoader", kind="eps")
@@ -209,7 +196,6 @@ def test_masks_alone_need_no_prompt(client):
     assert failed.value.details["node_type"] == "RegionalPreview"  # it alone, as the masks are wanted
 
 
-@pytest.mark.server
 def test_a_linked_picture_comes_back_for_the_canvas(client):
     graph = edited(SKY)
     image = graph.add("EmptyImage", width=64, height=48, batch_size=2, color=0x336699)

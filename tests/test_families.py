@@ -1,60 +1,28 @@
 """The families of models that ComfyUI knows: one prompt, own prompts, places, LoRA, the loader, what is refused."""
 
 from dataclasses import replace
+from functools import partial
 
 import comfy.nested_tensor
-import comfy.sample
 import comfy.sd
 import comfy.utils
 import pytest
 import torch
+import use
 from comfy.ldm.flux.layers import EmbedND
 from comfy_extras.nodes_custom_sampler import KSamplerSelect, Noise_RandomNoise, SamplerCustomAdvanced
-from loras import Patching, with_lora
-from test_lora import as_switched
+from family_use import mask, pixels, sampler
+from loras import Patching, as_switched, with_lora
 from testing_pack.families import FAMILIES, LOADED, stable_audio
 from testing_pack.models import random_cond
-from use import pipe, regional_sampler, regional_sampler_advanced, regions, relative, step_sampler, use
+from use import pipe, regional_sampler, regional_sampler_advanced, regions, relative, step_sampler
 
+lockstep, plain = partial(use.lockstep, steps=3), partial(use.plain, steps=3)
 every_family = pytest.mark.parametrize("name", FAMILIES)
-
-
-def pixels(family):
-    """How many pixels of the picture one latent pixel is wide, as the model's own format says."""
-    return family.config.latent_format.spacial_downscale_ratio
-
-
-def mask(family, top=0, left=0, bottom=None, right=None, value=1.0):
-    """A (1, H, W) mask in the picture's pixels with `value` in a rectangle that is given in latent pixels."""
-    scale, (height, width) = pixels(family), family.shape[-2:]
-    out = torch.zeros(1, height * scale, width * scale)
-    bottom, right = (height if bottom is None else bottom), (width if right is None else right)
-    out[:, top * scale : bottom * scale, left * scale : right * scale] = value
-    return out
-
-
-def lockstep(latent, base, *pairs, **inputs):
-    options = {"engine": "lockstep", "steps": 3, "base_only_steps": 0, **inputs}
-    return regional_sampler(latent, base, regions(*pairs), **options)["samples"]
-
-
-def sampler(family, model, seed, tokens=4):
-    """A sampler of the prompt `seed`; all share one negative."""
-    return step_sampler(model, family.cond(seed, tokens), family.cond(9), cfg=4.0, scheduler="simple")
 
 
 # One step at a middling noise level: what comes out is the model's answer.
 ANSWER = {"steps": 1, "denoise": 0.3}
-
-
-def by_ksampler(sampler, latent, **options):
-    """What the host's own KSampler makes of it, noise_mask included."""
-    model, cfg, name, scheduler, positive, negative, _ = sampler.params
-    samples, seed = latent["samples"], 5
-    noise = comfy.sample.prepare_noise(samples, seed)
-    settings = {"steps": 3, "noise_mask": latent.get("noise_mask"), "seed": seed, "disable_pbar": True, **options}
-    steps = settings.pop("steps")
-    return comfy.sample.sample(model, noise, steps, cfg, name, scheduler, positive, negative, samples, **settings)
 
 
 @every_family
@@ -63,8 +31,8 @@ def test_one_prompt_everywhere_is_plain_sampling(name):
     one = sampler(family, family.make(), 1)
     half = family.shape[-1] // 2
     masks = [mask(family, right=half, value=0.7), mask(family, left=half), mask(family, top=1, bottom=3, value=0.4)]
-    got = lockstep(family.latent(), one, *[(each, one) for each in masks], overlap_factor=pixels(family))
-    want = by_ksampler(one, family.latent())
+    got = lockstep(family.latent(), one, regions(*[(each, one) for each in masks]), overlap_factor=pixels(family))
+    want = plain(one, family.latent())
     assert want.shape == (1, *family.shape) and bool(torch.isfinite(want).all()) and float(want.std()) > 0.1
     assert relative(got, want) < 1e-4
 
@@ -76,11 +44,11 @@ def test_a_region_has_its_own_prompt(name):
     model = family.make()
     base, inside = sampler(family, model, 1), sampler(family, model, 2, family.more_tokens)
     latent = family.latent()
-    got = lockstep(latent, base, (mask(family), inside))
-    own, other = by_ksampler(inside, latent), by_ksampler(base, latent)
+    got = lockstep(latent, base, regions((mask(family), inside)))
+    own, other = plain(inside, latent), plain(base, latent)
     assert relative(got, own) < 1e-4
     assert relative(own, other) > 4e-3
-    half = lockstep(latent, base, (mask(family, right=family.shape[-1] // 2), inside))
+    half = lockstep(latent, base, regions((mask(family, right=family.shape[-1] // 2), inside)))
     assert relative(half, own) > 2e-3 and relative(half, other) > 2e-3
 
 
@@ -91,8 +59,8 @@ def test_a_mask_in_pixels_lands_in_its_latent_pixels(name):
     model = family.make()
     base, inside = sampler(family, model, 1), sampler(family, model, 2)
     latent, (height, width) = family.latent(), family.shape[-2:]
-    got = lockstep(latent, base, (mask(family, 1, 2, height - 1, width - 1), inside), **ANSWER)
-    own, other = by_ksampler(inside, latent, **ANSWER), by_ksampler(base, latent, **ANSWER)
+    got = lockstep(latent, base, regions((mask(family, 1, 2, height - 1, width - 1), inside)), **ANSWER)
+    own, other = plain(inside, latent, **ANSWER), plain(base, latent, **ANSWER)
     want = other.clone()
     want[..., 1 : height - 1, 2 : width - 1] = own[..., 1 : height - 1, 2 : width - 1]
     assert relative(got, want) < 1e-4
@@ -108,7 +76,7 @@ def test_a_mask_lands_there_in_stepwise_too(name):
     latent, (height, width) = family.latent(), family.shape[-2:]
     one = regions((mask(family, 1, 2, height - 1, width - 1), inside))
     got = regional_sampler(latent, base, one, engine="stepwise", base_only_steps=0, **ANSWER)
-    other = by_ksampler(base, latent, **ANSWER)
+    other = plain(base, latent, **ANSWER)
     changed = (got["samples"] - other).abs().amax(dim=tuple(range(other.ndim - 2))) > 1e-5
     assert torch.equal(changed, mask(family, 1, 2, height - 1, width - 1)[0, :: pixels(family), :: pixels(family)] > 0)
 
@@ -119,9 +87,9 @@ def test_a_noise_mask_is_respected_as_by_ksampler(name):
     one = sampler(family, family.make(), 1)
     samples = torch.randn(1, *family.shape, generator=torch.Generator().manual_seed(3))
     latent = {"samples": samples, "noise_mask": mask(family, top=1, right=family.shape[-1] // 2)}
-    want = by_ksampler(one, latent)
-    assert relative(lockstep(latent, one, (mask(family, top=2), one)), want) < 1e-4
-    assert relative(want, by_ksampler(one, {"samples": samples})) > 1e-3
+    want = plain(one, latent)
+    assert relative(lockstep(latent, one, regions((mask(family, top=2), one))), want) < 1e-4
+    assert relative(want, plain(one, {"samples": samples})) > 1e-3
 
 
 @every_family
@@ -131,8 +99,8 @@ def test_overlap_in_pixels_is_a_ring_of_latent_pixels(name):
     model = family.make()
     base, inside = sampler(family, model, 1), sampler(family, model, 2)
     latent, half = family.latent(), family.shape[-1] // 2
-    got = lockstep(latent, base, (mask(family, right=half), inside), overlap_factor=pixels(family), **ANSWER)
-    own, other = by_ksampler(inside, latent, **ANSWER), by_ksampler(base, latent, **ANSWER)
+    got = lockstep(latent, base, regions((mask(family, right=half), inside)), overlap_factor=pixels(family), **ANSWER)
+    own, other = plain(inside, latent, **ANSWER), plain(base, latent, **ANSWER)
     weight = torch.tensor([1.0] * half + [0.5] + [0.0] * (family.shape[-1] - half - 1))
     assert relative(got, weight * own + (1 - weight) * other) < 1e-4
 
@@ -146,16 +114,16 @@ def test_a_lora_in_a_region(name, monkeypatch):
     assert len(clone.patches) == len(family.lora_layers)
     base, inside = sampler(family, model, 1), sampler(family, clone, 2)
     latent = family.latent()
-    by_ksampler(base, latent)  # the base's weights are loaded once
+    plain(base, latent)  # the base's weights are loaded once
     half = mask(family, right=family.shape[-1] // 2)
     with Patching() as patching:
-        full = lockstep(latent, base, (mask(family), inside))
-        halved = lockstep(latent, base, (half, inside))
+        full = lockstep(latent, base, regions((mask(family), inside)))
+        halved = lockstep(latent, base, regions((half, inside)))
     assert patching.count == 0
-    want = by_ksampler(inside, latent)
+    want = plain(inside, latent)
     assert relative(full, want) < 1e-4
-    assert relative(want, by_ksampler(sampler(family, model, 2), latent)) > 1e-3
-    assert relative(halved, as_switched(monkeypatch, lambda: lockstep(latent, base, (half, inside)))) < 1e-4
+    assert relative(want, plain(sampler(family, model, 2), latent)) > 1e-3
+    assert relative(halved, as_switched(monkeypatch, lambda: lockstep(latent, base, regions((half, inside))))) < 1e-4
 
 
 @pytest.mark.parametrize("name", LOADED)
@@ -170,15 +138,15 @@ def test_the_loader_knows_it(name, tmp_path, monkeypatch):
     assert type(loaded.model) is type(model.model)
     assert type(loaded.model.model_config) is family.config
     latent = family.latent()
-    want = by_ksampler(sampler(family, model, 1), latent)
+    want = plain(sampler(family, model, 1), latent)
     base = sampler(family, loaded, 1)
-    assert relative(by_ksampler(base, latent), want) < 1e-4
-    assert relative(lockstep(latent, base, (mask(family, right=2), base)), want) < 1e-4
+    assert relative(plain(base, latent), want) < 1e-4
+    assert relative(lockstep(latent, base, regions((mask(family, right=2), base))), want) < 1e-4
     inside = sampler(family, with_lora(loaded, family.lora_layers), 2, family.more_tokens)
     with Patching() as patching:
-        got = lockstep(latent, base, (mask(family), inside))
+        got = lockstep(latent, base, regions((mask(family), inside)))
     assert patching.count == 0
-    assert relative(got, by_ksampler(inside, latent)) < 1e-4
+    assert relative(got, plain(inside, latent)) < 1e-4
 
 
 # No positions at all, or only those of patches relative to each other.
@@ -204,11 +172,11 @@ def test_a_crop_has_the_positions_of_its_place_or_is_refused(name, caplog):
             module.register_forward_pre_hook(look, with_kwargs=True)
     base, inside = sampler(family, model, 1), sampler(family, model, 2)
     corner = mask(family, top=height // 2, left=width // 2)
-    full = lockstep(family.latent(), base, (corner, inside), **ANSWER)
+    full = lockstep(family.latent(), base, regions((corner, inside)), **ANSWER)
     places = set().union(*seen)
     seen.clear()
     crop = {"region_compute": "crop", "crop_context": 0}
-    got = lockstep(family.latent(), base, (corner, inside), **ANSWER, **crop)
+    got = lockstep(family.latent(), base, regions((corner, inside)), **ANSWER, **crop)
     if "not cropped" in caplog.text:
         assert torch.equal(got, full)
         return
@@ -223,9 +191,9 @@ def test_a_video_takes_a_mask_for_each_picture_of_the_batch():
     base, inside = sampler(family, model, 1), sampler(family, model, 2)
     latent = family.latent(batch=2)
     masks = torch.cat([mask(family), mask(family, value=0.0)])
-    got = lockstep(latent, base, (masks, inside))
-    assert relative(got[:1], by_ksampler(inside, latent)[:1]) < 1e-4
-    assert relative(got[1:], by_ksampler(base, latent)[1:]) < 1e-4
+    got = lockstep(latent, base, regions((masks, inside)))
+    assert relative(got[:1], plain(inside, latent)[:1]) < 1e-4
+    assert relative(got[1:], plain(base, latent)[1:]) < 1e-4
 
 
 def test_a_video_takes_a_mask_for_each_frame():
@@ -235,8 +203,8 @@ def test_a_video_takes_a_mask_for_each_frame():
     base, inside = sampler(family, model, 1), sampler(family, model, 2)
     latent = family.latent()
     masks = torch.cat([mask(family, right=4), mask(family, left=4, right=8), mask(family, value=0.0)])
-    got = lockstep(latent, base, (masks, inside), **ANSWER)
-    want, own = by_ksampler(base, latent, **ANSWER), by_ksampler(inside, latent, **ANSWER)
+    got = lockstep(latent, base, regions((masks, inside)), **ANSWER)
+    want, own = plain(base, latent, **ANSWER), plain(inside, latent, **ANSWER)
     for frame, where in ((0, slice(0, 4)), (1, slice(4, 8))):
         want[:, :, frame, :, where] = own[:, :, frame, :, where]
     assert relative(got, want) < 1e-4
@@ -256,9 +224,9 @@ def test_a_lora_beside_reference_latents_at_timestep_zero(monkeypatch):
         return step_sampler(model, positive, negative)
 
     latent, half = family.latent(), mask(family, right=6)
-    got = lockstep(latent, one(model, 1), (half, one(clone, 2)))
-    want = as_switched(monkeypatch, lambda: lockstep(latent, one(model, 1), (half, one(clone, 2))))
-    assert relative(want, lockstep(latent, one(model, 1), (half, one(model, 2)))) > 1e-3
+    got = lockstep(latent, one(model, 1), regions((half, one(clone, 2))))
+    want = as_switched(monkeypatch, lambda: lockstep(latent, one(model, 1), regions((half, one(clone, 2)))))
+    assert relative(want, lockstep(latent, one(model, 1), regions((half, one(model, 2))))) > 1e-3
     assert relative(got, want) < 1e-4
 
 
@@ -269,9 +237,9 @@ def test_a_lora_on_the_experts_of_a_mixture(monkeypatch):
     layers = [f"diffusion_model.double_stream_blocks.0.block.ff_i.experts.{number}.w2" for number in range(4)]
     base, inside = sampler(family, model, 1), sampler(family, with_lora(model, layers), 2)
     latent, half = family.latent(), mask(family, right=6)
-    got = lockstep(latent, base, (half, inside))
-    want = as_switched(monkeypatch, lambda: lockstep(latent, base, (half, inside)))
-    assert relative(want, lockstep(latent, base, (half, sampler(family, model, 2)))) > 1e-3
+    got = lockstep(latent, base, regions((half, inside)))
+    want = as_switched(monkeypatch, lambda: lockstep(latent, base, regions((half, inside))))
+    assert relative(want, lockstep(latent, base, regions((half, sampler(family, model, 2))))) > 1e-3
     assert relative(got, want) < 1e-4
 
 
@@ -293,7 +261,7 @@ def flat(kind):
 
 def test_the_audio_model_works_by_itself():
     model, cond, latent = flat(AUDIO)
-    out = by_ksampler(step_sampler(model, cond(1), cond(9)), latent)
+    out = plain(step_sampler(model, cond(1), cond(9)), latent)
     assert out.shape == (1, 64, 32) and bool(torch.isfinite(out).all()) and float(out.std()) > 0.1
 
 
@@ -313,11 +281,11 @@ def test_other_latents_are_refused_in_a_sentence(kind, engine, node):
             regional_sampler_advanced(latent, one, regions((area, one)), engine=engine)
         elif node == "TwoAdvancedSamplersForMask":
             pair = {"base_sampler": one, "mask_sampler": one, "mask": area}
-            use(node, samples=latent, overlap_factor=0, engine=engine, **whole, **pair)
+            use.use(node, samples=latent, overlap_factor=0, engine=engine, **whole, **pair)
         else:
             settings = {"cfg": 1.5, "sampler_name": "euler", "scheduler": "normal"}
-            full = use("KSamplerProvider", basic_pipe=pipe(model, cond(1), cond(9)), **whole, **settings)
-            use(node, latent_image=latent, base_sampler=full, mask_sampler=full, mask=area)
+            full = use.use("KSamplerProvider", basic_pipe=pipe(model, cond(1), cond(9)), **whole, **settings)
+            use.use(node, latent_image=latent, base_sampler=full, mask_sampler=full, mask=area)
     assert_a_sentence(raised, node, kind)
 
 
@@ -326,7 +294,7 @@ def test_other_latents_are_refused_by_the_guider(kind):
     model, cond, latent = flat(kind)
     prompts = regions((torch.ones(1, 32, 32), step_sampler(model, cond(1), cond(9))))
     inputs = {"model": model, "positive": cond(1), "negative": cond(9), "cfg": 1.5, "regional_prompts": prompts}
-    guider, euler = use("RegionalGuider", **inputs), KSamplerSelect.execute("euler").result[0]
+    guider, euler = use.use("RegionalGuider", **inputs), KSamplerSelect.execute("euler").result[0]
     with pytest.raises(ValueError) as raised:
         SamplerCustomAdvanced.execute(Noise_RandomNoise(1), guider, euler, torch.tensor([1.0, 0.5, 0.0]), latent)
     assert_a_sentence(raised, "RegionalGuider", kind)

@@ -19,10 +19,9 @@ import host
 import nodes
 import pytest
 import torch
-from test_lockstep import lockstep, plain
-from test_lora import UNET_LINEAR, Patching, with_lora
+from loras import UNET_LINEAR, Patching, with_lora
 from testing_pack.models import counted, random_cond, random_flux, random_flux_cond, random_unet
-from use import box, regions, relative, step_sampler, use
+from use import box, lockstep, plain, regions, relative, step_sampler, use
 
 host.boot_extra_nodes()
 # The host collects garbage whenever it loads a model; what has been imported up to here is none, and is a lot.

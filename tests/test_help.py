@@ -6,9 +6,7 @@ import re
 import urllib.parse
 
 import pytest
-from comfy_server import ComfyServer
-from dev import PACKS
-from host import ROOT, boot, comfyui
+from host import ROOT, boot
 from make_help_pictures import CHECKPOINT, PICTURES
 from PIL import Image
 
@@ -140,14 +138,6 @@ def test_quoted_messages_are_the_codes():
                 assert len(piece) < 2 or any(says(message, piece) for message in said), f"{node}: {quote}"
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory):
-    base = tmp_path_factory.mktemp("help")
-    with ComfyServer(comfyui(), base, PACKS, args=["--cpu", "--disable-api-nodes"]) as server:
-        yield server
-
-
-@pytest.mark.server
 def test_server_gives_pages_and_pictures(server):
     """As the frontend asks: both lie under docs/, and it puts that in front of a picture's address."""
     info = server.get("/object_info")

@@ -25,7 +25,7 @@ def sampler(name, kind="eps"):
     return step_sampler(texture_model(kind), pixel_cond(*STATS[name]), NEGATIVE, cfg=1.0)
 
 
-def plain(name, kind, latent, steps, denoise, seed, base_only):
+def one_prompt_everywhere(name, kind, latent, steps, denoise, seed, base_only):
     """The host's own sampling of one prompt everywhere, after `base_only` steps of the base's."""
     total = int(steps / denoise)
     start, middle = total - steps, total - steps + base_only
@@ -117,12 +117,15 @@ def test_a_second_pass_at_twice_the_size(way, kind, method):
     sample = WAYS[way](kind, prompts)
     empty = {"samples": torch.zeros(1, 4, SMALL, SMALL)}
     first = sample(empty, FIRST, 1.0, 1)
-    ones = {name: plain(name, kind, empty, FIRST, 1.0, 1, BASE_ONLY[way]) for name in STATS}
+    ones = {name: one_prompt_everywhere(name, kind, empty, FIRST, 1.0, 1, BASE_ONLY[way]) for name in STATS}
     assert_each_has_its_own(first["samples"], {name: one["samples"] for name, one in ones.items()})
     larger = upscale(first, method)
     second = sample(larger, SECOND, 0.5, 2)["samples"]
     assert second.shape == (1, 4, LARGE, LARGE)
-    twos = {name: plain(name, kind, upscale(one, method), SECOND, 0.5, 2, BASE_ONLY[way]) for name, one in ones.items()}
+    twos = {
+        name: one_prompt_everywhere(name, kind, upscale(one, method), SECOND, 0.5, 2, BASE_ONLY[way])
+        for name, one in ones.items()
+    }
     assert_each_has_its_own(second, {name: two["samples"] for name, two in twos.items()})
     assert relative(second, larger["samples"]) > 0.02
     # Nothing is left over from the second pass.
@@ -158,6 +161,7 @@ def test_sizes_that_are_no_multiples(engine):
         assert float(second[..., rows, columns].mean()) == pytest.approx(STATS[name][0], abs=0.03)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("engine", ["lockstep", "stepwise"])
 def test_a_network_in_two_passes(engine):
     """On a network in which every pixel sees all: one prompt everywhere is plain sampling, at both sizes."""
@@ -172,7 +176,7 @@ def test_a_network_in_two_passes(engine):
             regional_sampler(larger, own, regional, engine=engine, denoise=0.5, base_only_steps=0)["samples"]
         )
     # Stepwise has its seams.
-    assert relative(*results) < (1e-4 if engine == "lockstep" else 0.2)
+    assert relative(*results) < (1e-4 if engine == "lockstep" else 0.03)
 
 
 def weights(size, overlap, count=2):

@@ -11,17 +11,14 @@ import folder_paths
 import numpy as np
 import pytest
 import torch
-from comfy_server import ComfyServer, WebSocket
-from dev import PACKS
-from host import comfyui
-from loras import with_lora
-from pack.masks.overlay import overlay, palette
+from comfy_execution.utils import CurrentNodeContext
+from loras import UNET_LINEAR, with_lora
+from pack.masks.formats.overlay import overlay, palette
 from pack.regional.regions import read_regions
 from pack.regional.timeline import WeightTimeline
 from PIL import Image
 from server import PromptServer
-from server_use import INNER, Client, Scene
-from test_lora import UNET_LINEAR
+from server_use import INNER, Scene
 from testing_pack.models import (
     counted,
     random_cond,
@@ -31,7 +28,7 @@ from testing_pack.models import (
     reference_model,
     texture_model,
 )
-from use import box, regional_sampler, regions, step_sampler, use
+from use import box, custom, regional_sampler, regions, step_sampler, use
 
 MODEL = texture_model()
 SIZE, PIXELS = (16, 24), (128, 192)
@@ -75,6 +72,69 @@ def as_text(message):
     _, data = message
     (length,) = struct.unpack(">I", data[:4])
     return data[4 : 4 + length].decode(), data[4 + length :].decode()
+
+
+# Masks of other proportions than the latent's
+
+WIDE = {"samples": torch.zeros(1, 4, 16, 48)}
+
+
+def stretched(name, size="48 x 16"):
+    return f"{name}: the mask of 192 x 128 pixels is stretched to the latent's {size}; give masks, and the canvas of"
+
+
+def test_a_stretched_region_is_shown_as_it_is_sampled():
+    shown, text = preview(samples=WIDE)
+    assert shown.shape == (1, 128, 384, 3) and stretched("region 1, region 2") in text
+    plain, text = preview(samples=LATENT)
+    assert plain.shape == (1, *PIXELS, 3) and "stretched" not in text
+    assert torch.equal(shown[0, 20, 72], plain[0, 20, 36]) and not torch.equal(shown[0, 20, 36], plain[0, 20, 36])
+    nearly = {"samples": torch.zeros(1, 4, 16, 25)}
+    assert "stretched" not in preview(samples=nearly)[1]
+
+
+def test_a_mask_without_a_shape_is_not_stretched():
+    whole = regions((torch.ones(1, 64, 64), sampler(1)), (TWO, sampler(2)))
+    assert "stretched" not in preview(whole, samples=LATENT)[1]
+    assert stretched("region 2") in preview(whole, samples=WIDE)[1]
+
+
+def test_stretched_regions_are_reported():
+    assert "Note: " + stretched("region 1, region 2") in report(sampler(0), samples=WIDE)
+    assert "stretched" not in report(sampler(0))
+
+
+@pytest.mark.parametrize("engine", ["stepwise", "lockstep"])
+def test_stretched_regions_are_told_on_the_sampler(engine, sent, caplog):
+    model = random_unet()
+    prompts = regions((ONE, sampler(1, model)), (TWO, sampler(2, model)))
+
+    def run(latent):
+        sent.clear()
+        caplog.clear()
+        regional_sampler(latent, sampler(0, model), prompts, engine=engine, steps=2, base_only_steps=0, unique_id="7")
+        texts = [as_text(message) for message in sent if isinstance(message[1], bytes)]
+        return texts[-1], [record.getMessage() for record in caplog.records if "stretched" in record.getMessage()]
+
+    (node, text), logged = run(WIDE)
+    assert node == "7" and text.startswith(stretched("region 1, region 2"))
+    assert logged == [f"RegionalSampler, {text}"]
+    (node, text), logged = run(LATENT)
+    assert "stretched" not in text and logged == []
+
+
+def test_stretched_regions_are_told_on_the_node_that_runs_the_guider(sent, caplog):
+    model = random_unet()
+    prompts = regions((ONE, sampler(1, model)), (TWO, sampler(2, model)))
+    conds = {"positive": random_cond(0), "negative": random_cond(9), "cfg": 1.0}
+    guider = use("RegionalGuider", model=model, regional_prompts=prompts, **conds)
+    with CurrentNodeContext("prompt", "12"):
+        for latent in (LATENT, WIDE):
+            sent.clear()
+            custom(guider, torch.tensor([1.0, 0.5, 0.0]), latent)
+            texts = [as_text(message) for message in sent if isinstance(message[1], bytes)]
+            assert [node for node, text in texts if "stretched" in text] == (["12"] if latent is WIDE else [])
+    assert sum("stretched" in record.getMessage() for record in caplog.records) == 1
 
 
 # Preview
@@ -363,7 +423,7 @@ def test_rows_and_area_of_crops(count, context, cfg):
     latent = {"samples": torch.zeros(1, 4, 32, 48)}
     masks = [box(32, 48, 4 * n, 10 * n, 4 * n + 8 + n % 2 * 6, 10 * n + 8) for n in range(count)]
     prompts = regions(*((mask, unet(n, cfg=cfg)) for n, mask in enumerate(masks, 1)))
-    text = assert_kept(unet(0, cfg=cfg), prompts, latent, region_compute="crop", crop_context=context)
+    text = assert_kept(unet(0, cfg=cfg), prompts, latent, steps=2, region_compute="crop", crop_context=context)
     full = report(unet(0, cfg=cfg), prompts, samples=latent, steps=4, base_only_steps=1, overlap_factor=8)
     assert promised(text)["step"][2] < promised(full)["step"][2]
 
@@ -634,15 +694,6 @@ def test_the_usual_case_warns_of_nothing(caplog):
 # On a server
 
 
-@pytest.fixture(scope="module")
-def client(tmp_path_factory):
-    device = [] if torch.cuda.is_available() else ["--cpu"]
-    args, env = [*device, "--disable-api-nodes"], {"OMP_NUM_THREADS": "1"}
-    with ComfyServer(comfyui(), tmp_path_factory.mktemp("comfyui"), PACKS, args=args, env=env) as server:
-        yield Client(server)
-
-
-@pytest.mark.server
 def test_both_are_outputs_of_their_own(client):
     scene = Scene()
     prompts = scene.regions()
@@ -650,7 +701,7 @@ def test_both_are_outputs_of_their_own(client):
     said = scene.add(
         "RegionalReport", regional_prompts=shown, base_sampler=scene.step_sampler("base"), samples=scene.canvas
     )
-    with WebSocket(client.server.port, "/ws?clientId=listener") as listener:
+    with client.server.messages("listener") as listener:
         run = client.run(scene)
         texts = {}
         while len(texts) < 2:

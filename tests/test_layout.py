@@ -1,8 +1,9 @@
-"""Grids of ratios: the grammar, and cells that cover each pixel once."""
+"""Layouts: their grammar, and cells that cover each pixel exactly once."""
 
 import pytest
 import torch
-from pack.masks.layout import Cell, Row, cells, masks, parse
+from pack.masks.boxes import Box
+from pack.masks.formats.layout import Row, cell_boxes, masks, parse
 
 LAYOUTS = {
     "1": [(1, [1])],
@@ -52,37 +53,37 @@ def test_parse_refuses_nothing(text):
 
 
 def test_cells_are_where_the_ratios_say():
-    assert cells(parse("2:1,2,1;1:1,1", "grid"), 30, 80, "grid") == [
-        Cell(0, 0, 20, 20),
-        Cell(0, 20, 20, 60),
-        Cell(0, 60, 20, 80),
-        Cell(20, 0, 30, 40),
-        Cell(20, 40, 30, 80),
+    assert cell_boxes(parse("2:1,2,1;1:1,1", "grid"), 30, 80, "grid") == [
+        Box(0, 0, 20, 20),
+        Box(0, 20, 20, 40),
+        Box(0, 60, 20, 20),
+        Box(20, 0, 10, 40),
+        Box(20, 40, 10, 40),
     ]
 
 
 @pytest.mark.parametrize("size", [(64, 64), (37, 101), (7, 5), (1024, 3)], ids=str)
 @pytest.mark.parametrize("text", ["1", "1,1,1", "1;1;1", "1,2,1;1,1", "7:3,.1,3;2:1;.9:1,1,1", "0.1,0.2;0.3,0.7,.4"])
-def test_every_pixel_belongs_to_one_cell_and_none_is_half_a_pixel_off(text, size):
+def test_cells_cover_each_pixel_once_and_edges_are_within_half_a_pixel(text, size):
     height, width = size
     rows = parse(text, "grid")
     try:
-        places = cells(rows, height, width, "grid")
+        boxes = cell_boxes(rows, height, width, "grid")
     except ValueError:
         assert width < 8  # 3,.1,3 does not fit
         return
-    made = masks(places, height, width)
+    made = masks(boxes, height, width)
     assert made.shape == (sum(len(row.columns) for row in rows), height, width) and made.dtype == torch.float32
     assert bool((made.sum(0) == 1).all()) and set(made.unique().tolist()) <= {0.0, 1.0}
-    where = iter(places)
-    total, above = sum(row.height for row in rows), 0.0
+    remaining = iter(boxes)
+    total_height, above = sum(row.height for row in rows), 0.0
     for row in rows:
-        beside = 0.0
+        left = 0.0
         for column in row.columns:
-            cell = next(where)
-            exact = [height * above / total, width * beside / sum(row.columns)]
-            assert [cell.top, cell.left] == pytest.approx(exact, abs=0.5 + 1e-9)
-            beside += column
+            box = next(remaining)
+            exact = [height * above / total_height, width * left / sum(row.columns)]
+            assert [box.top, box.left] == pytest.approx(exact, abs=0.5 + 1e-9)
+            left += column
         above += row.height
 
 
@@ -92,4 +93,4 @@ def test_every_pixel_belongs_to_one_cell_and_none_is_half_a_pixel_off(text, size
 )
 def test_a_cell_without_a_pixel_is_named(text, size, cell):
     with pytest.raises(ValueError, match=rf"^grid: {cell} of the layout is .* pixels; .*\b{size[1]} x {size[0]}\b"):
-        cells(parse(text, "grid"), *size, "grid")
+        cell_boxes(parse(text, "grid"), *size, "grid")

@@ -10,7 +10,6 @@ from host import ROOT
 from make_locales import INPUT_ID, SCRIPTS, english, leaves, problems, said, stem, tables, translated
 
 pytest_plugins = ["browser_use"]
-pytestmark = pytest.mark.server
 
 TITLE = 30  # LiteGraph.NODE_TITLE_HEIGHT, above a node's place
 LANGUAGES = ["es", "fr", "ja", "ko", "ru", "zh", "zh-TW"]  # those of the host that the pack has, beside English
@@ -60,7 +59,7 @@ def test_languages():
 
 def test_english_is_what_the_nodes_and_scripts_say(everything, defs, pack):
     assert set(defs) == set(pack.NODE_CLASS_MAPPINGS)
-    again = "run python scripts/make_locales.py, and translate what it names"
+    again = "run .venv/bin/python scripts/make_locales.py, and translate what it names"
     assert {name: saved("en", name) for name in everything} == everything, again
     for kind, node in pack.NODE_CLASS_MAPPINGS.items():
         declared = node.INPUT_TYPES()
@@ -76,7 +75,7 @@ def test_every_text_is_translated(everything, language):
     table = tables()[language]
     assert problems(everything, table) == []
     mine = {name: saved(language, name) for name in everything}
-    assert mine == translated(everything, table), "run python scripts/make_locales.py"
+    assert mine == translated(everything, table), "run .venv/bin/python scripts/make_locales.py"
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
@@ -110,7 +109,7 @@ def test_what_is_chosen_by_name_is_named(info, defs, language):
             continue
         wanted = set(KEPT.findall(text)) | {f"{value}:" for value in values(info, path) if f"{value}:" in text}
         wanted |= {table.get(name, name) for name in INPUT_ID.findall(text)}
-        plain = mine[path].replace(" :", ":").replace("：", ":").replace("\N{NO-BREAK SPACE}:", ":").lower()
+        plain = mine[path].replace(" :", ":").replace("\uff1a", ":").replace("\N{NO-BREAK SPACE}:", ":").lower()
         lost += [(path, word) for word in wanted if word.lower() not in plain]
     assert lost == []
 
@@ -170,10 +169,10 @@ def test_served(browser_server):
 
 def test_what_is_missing_left_over_or_renamed_is_found():
     defs = {"Node": {"display_name": "Node", "inputs": {"a_b2": {"name": "a_b2", "tooltip": "Uses a_b, a_b+a_b."}}}}
-    table = {"Node": "Knoten", "a_b": "A B", "Uses a_b, a_b+a_b.": "用a_b, a_b+a_b."}
+    table = {"Node": "Knoten", "a_b": "A B", "Uses a_b, a_b+a_b.": "\u7528a_b, a_b+a_b."}
     assert problems(defs, table) == []
     assert translated(defs, table) == {
-        "Node": {"display_name": "Knoten", "inputs": {"a_b2": {"name": "A B 2", "tooltip": "用A B, A B+a_b."}}}
+        "Node": {"display_name": "Knoten", "inputs": {"a_b2": {"name": "A B 2", "tooltip": "\u7528A B, A B+a_b."}}}
     }
     defs["Node"]["inputs"] = {"c": {"name": "c", "tooltip": "New."}}
     assert problems(defs, table) == ["missing: c", "missing: New.", "left over: a_b", "left over: Uses a_b, a_b+a_b."]

@@ -1,14 +1,15 @@
 """LoRA for each region in lockstep: on one loaded model, with the result of the patched clone."""
 
 import threading
+from functools import partial
 
 import comfy.lora
 import comfy.model_management
 import comfy.model_patcher
-import comfy.sample
 import pytest
 import torch
-from loras import Patching, lora_file, with_lora
+import use
+from loras import UNET_CONV, UNET_LINEAR, Patching, as_switched, lora_file, with_lora
 from testing_pack.models import (
     counted,
     random_cond,
@@ -17,15 +18,10 @@ from testing_pack.models import (
     random_unet,
     wrapped,
 )
-from use import box, regional_sampler, regions, relative, step_sampler
+from use import box, regions, relative, step_sampler
 
-UNET_LINEAR = [
-    "diffusion_model.input_blocks.1.1.transformer_blocks.0.attn1.to_q",
-    "diffusion_model.input_blocks.1.1.transformer_blocks.0.attn2.to_k",
-    "diffusion_model.middle_block.1.transformer_blocks.0.ff.net.2",
-    "diffusion_model.time_embed.0",
-]
-UNET_CONV = ["diffusion_model.input_blocks.1.0.in_layers.2", "diffusion_model.output_blocks.0.0.out_layers.3"]
+lockstep, plain = partial(use.lockstep, steps=3), partial(use.plain, steps=3)
+
 FLUX_LINEAR = [
     "diffusion_model.double_blocks.0.img_attn.qkv",
     "diffusion_model.double_blocks.0.txt_mlp.0",
@@ -48,33 +44,10 @@ NETWORKS = {
 }
 
 
-def plain(sampler, latent, steps=3, seed=5):
-    model, cfg, name, scheduler, positive, negative, _ = sampler.params
-    noise = comfy.sample.prepare_noise(latent["samples"], seed)
-    return comfy.sample.sample(
-        model, noise, steps, cfg, name, scheduler, positive, negative, latent["samples"], seed=seed, disable_pbar=True
-    )
-
-
-def lockstep(latent, base, *pairs, **inputs):
-    options = {"engine": "lockstep", "steps": 3, "base_only_steps": 0, **inputs}
-    return regional_sampler(latent, base, regions(*pairs), **options)["samples"]
-
-
 def columns(count, width=12):
     """`count` masks beside each other over the whole canvas."""
     step = width // count
     return [box(8, width, 0, n * step, 8, width if n + 1 == count else (n + 1) * step) for n in range(count)]
-
-
-def as_switched(monkeypatch, run):
-    """What comes out when no clone is routed: the host's own patching, at every region of every step."""
-    from pack.regional.guider import Guider_Regional
-    from pack.regional.models.serving import LoraMethod
-
-    with monkeypatch.context() as patched:
-        patched.setattr(Guider_Regional, "methods", [LoraMethod.SWITCH])
-        return run()
 
 
 @pytest.mark.parametrize("strength", [1.0, 0.5, -0.7])
@@ -89,7 +62,7 @@ def test_a_full_region_equals_its_clone_without_patching(network, kind, strength
     base, inside = (step_sampler(patcher, net.cond(1), net.cond(9)) for patcher in (model, clone))
     plain(base, net.latent)  # the base's weights are loaded once
     with Patching() as patching:
-        got = lockstep(net.latent, base, (torch.ones(1, 8, 12), inside))
+        got = lockstep(net.latent, base, regions((torch.ones(1, 8, 12), inside)))
     assert patching.count == 0
     want = plain(inside, net.latent)
     assert relative(got, want) < 1e-4
@@ -105,7 +78,7 @@ def test_what_cannot_be_added_is_hooked_and_said(network, kind, caplog):
     clone = with_lora(model, layers, kind=kind)
     assert clone.patches
     base, inside = (step_sampler(patcher, net.cond(1), net.cond(9)) for patcher in (model, clone))
-    got = lockstep(net.latent, base, (torch.ones(1, 8, 12), inside))
+    got = lockstep(net.latent, base, regions((torch.ones(1, 8, 12), inside)))
     assert relative(got, plain(inside, net.latent)) < 1e-4
     assert caplog.text.count("region 1: its weights are patched by hooks at every step") == 1
 
@@ -130,11 +103,11 @@ def test_hooks_and_routed_rows_on_one_model(network, monkeypatch):
     ]
     base = step_sampler(base_model, net.cond(5), net.cond(9))
     pairs = list(zip(columns(4)[1:], samplers, strict=True))
-    got = lockstep(net.latent, base, *pairs)
-    want = as_switched(monkeypatch, lambda: lockstep(net.latent, base, *pairs))
+    got = lockstep(net.latent, base, regions(*pairs))
+    want = as_switched(monkeypatch, lambda: lockstep(net.latent, base, regions(*pairs)))
     assert relative(got, want) < 1e-4
     for sampler in samplers:
-        alone = lockstep(net.latent, base, (torch.ones(1, 8, 12), sampler))
+        alone = lockstep(net.latent, base, regions((torch.ones(1, 8, 12), sampler)))
         assert relative(alone, plain(sampler, net.latent)) < 1e-4
 
 
@@ -154,7 +127,7 @@ def test_a_dynamic_model_takes_no_hooks_and_that_is_said(caplog):
     model = Dynamic(given.model, given.load_device, given.offload_device)
     base = step_sampler(model, net.cond(1), net.cond(9))
     inside = step_sampler(with_lora(model, UNET_LINEAR, kind="dora"), net.cond(2), net.cond(9))
-    got = lockstep(net.latent, base, (torch.ones(1, 8, 12), inside))
+    got = lockstep(net.latent, base, regions((torch.ones(1, 8, 12), inside)))
     assert relative(got, plain(inside, net.latent)) < 1e-4
     assert caplog.text.count("region 1: the model's weights are switched for it at every step") == 1
     assert "hooks would load the model a second time, as dynamic VRAM takes none" in caplog.text
@@ -165,7 +138,7 @@ def test_patches_that_are_not_built_on_the_base_s_are_switched_and_said(caplog):
     origin = net.model()
     base = step_sampler(with_lora(origin, net.layers, seed=1), net.cond(1), net.cond(9))
     inside = step_sampler(with_lora(origin, net.layers, kind="diff"), net.cond(2), net.cond(9))
-    got = lockstep(net.latent, base, (torch.ones(1, 8, 12), inside))
+    got = lockstep(net.latent, base, regions((torch.ones(1, 8, 12), inside)))
     assert relative(got, plain(inside, net.latent)) < 1e-4
     assert caplog.text.count("region 1: the model's weights are switched for it at every step") == 1
 
@@ -185,7 +158,7 @@ def test_switched_clones_are_switched_as_seldom_as_can_be(monkeypatch):
     with monkeypatch.context() as patched:
         loading = lambda *args, **kwargs: (switches.append(1), load(*args, **kwargs))  # noqa: E731
         patched.setattr(comfy.model_management, "load_models_gpu", loading)
-        as_switched(monkeypatch, lambda: lockstep(net.latent, base, *pairs, steps=4))
+        as_switched(monkeypatch, lambda: lockstep(net.latent, base, regions(*pairs), steps=4))
     loads_before_sampling = 3
     assert len(switches) - loads_before_sampling <= 4 * 2
 
@@ -209,9 +182,9 @@ def test_many_regions_equal_switched_clones(network, monkeypatch):
     ]
     plain(base, net.latent)
     with Patching() as patching:
-        got = lockstep(net.latent, base, *pairs, overlap_factor=2)
+        got = lockstep(net.latent, base, regions(*pairs), overlap_factor=2)
     assert patching.count == 0
-    want = as_switched(monkeypatch, lambda: lockstep(net.latent, base, *pairs, overlap_factor=2))
+    want = as_switched(monkeypatch, lambda: lockstep(net.latent, base, regions(*pairs), overlap_factor=2))
     assert relative(got, want) < 1e-4
 
 
@@ -226,7 +199,7 @@ def test_one_patch_held_several_times(counts):
         for _ in range(count):
             clone.add_patches(loaded, 0.5)
     base, inside = (step_sampler(clone, net.cond(1), net.cond(9)) for clone in clones)
-    got = lockstep(net.latent, base, (torch.ones(1, 8, 12), inside))
+    got = lockstep(net.latent, base, regions((torch.ones(1, 8, 12), inside)))
     want = plain(inside, net.latent)
     assert relative(got, want) < 1e-4
     assert relative(want, plain(base, net.latent)) > 1e-3
@@ -241,7 +214,7 @@ def test_rows_and_calls():
         (mask, step_sampler(clone, random_cond(n + 1), random_cond(9)))
         for n, (mask, clone) in enumerate(zip(columns(4)[1:], (first, second, second), strict=True))
     ]
-    lockstep({"samples": torch.zeros(1, 4, 8, 12)}, base, *pairs)
+    lockstep({"samples": torch.zeros(1, 4, 8, 12)}, base, regions(*pairs))
     assert [call.rows for call in counter.calls] == [4 + 3] * 3
 
 
@@ -272,7 +245,7 @@ def test_a_fused_projection_is_patched_in_part():
     latent = NETWORKS["flux"].latent
     plain(base, latent)
     with Patching() as patching:
-        got = lockstep(latent, base, (torch.ones(1, 8, 12), inside))
+        got = lockstep(latent, base, regions((torch.ones(1, 8, 12), inside)))
     assert patching.count == 0
     assert relative(got, plain(inside, latent)) < 1e-4
 
@@ -298,9 +271,9 @@ def test_the_model_is_left_as_it_was(failure, other):
     expected = {"interrupt": comfy.model_management.InterruptProcessingException, "error": RuntimeError}.get(failure)
     if expected:
         with pytest.raises(expected):
-            lockstep(latent, base, (columns(2)[0], inside))
+            lockstep(latent, base, regions((columns(2)[0], inside)))
     else:
-        lockstep(latent, base, (columns(2)[0], inside))
+        lockstep(latent, base, regions((columns(2)[0], inside)))
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("regional-")]
     after = model.model_state_dict()
     assert all(torch.equal(weight, after[key]) for key, weight in before.items())
@@ -308,7 +281,7 @@ def test_the_model_is_left_as_it_was(failure, other):
     calls.extend([1] * 9)
     others = with_lora(watched, UNET_LINEAR, seed=8)
     second = step_sampler(others, random_cond(2), random_cond(9))
-    got = lockstep(latent, base, (torch.ones(1, 8, 12), second))
+    got = lockstep(latent, base, regions((torch.ones(1, 8, 12), second)))
     assert relative(got, plain(second, latent)) < 1e-4
 
 
@@ -336,7 +309,7 @@ def test_a_layer_that_is_not_called_or_mixes_rows_is_noticed(caplog):
     attention._modules["to_q"] = inner
     forward = attention.forward
     attention.forward = lambda *args, **kwargs: by_hand(attention, inner, ByHand(inner), forward, *args, **kwargs)
-    got = lockstep(latent, base, (torch.ones(1, 8, 12), inside))
+    got = lockstep(latent, base, regions((torch.ones(1, 8, 12), inside)))
     assert "does not call its layer" in caplog.text
     assert relative(got, want) < 1e-4
 
@@ -356,7 +329,7 @@ def test_batches_of_several_pictures():
     base, inside = (
         step_sampler(patcher, net.cond(1), net.cond(9)) for patcher in (model, with_lora(model, net.layers))
     )
-    got = lockstep(latent, base, (torch.ones(1, 8, 12), inside))
+    got = lockstep(latent, base, regions((torch.ones(1, 8, 12), inside)))
     assert relative(got, plain(inside, latent)) < 1e-4
 
 
@@ -383,7 +356,7 @@ def test_what_asks_the_model_on_its_own_gets_the_lora_too(name):
     )
     plain(base, net.latent)
     with Patching() as patching:
-        got = lockstep(net.latent, base, (torch.ones(1, 8, 12), inside))
+        got = lockstep(net.latent, base, regions((torch.ones(1, 8, 12), inside)))
     assert patching.count == 0
     want = plain(inside, net.latent)
     assert relative(got, want) < 1e-4
@@ -396,7 +369,7 @@ def test_a_clone_with_a_weight_wrapper_is_no_weight_clone():
     clone = model.clone()
     clone.add_weight_wrapper(f"{net.layers[0]}.weight", lambda weight: weight * 0)
     base, inside = (step_sampler(patcher, net.cond(1), net.cond(9)) for patcher in (model, clone))
-    got = lockstep(net.latent, base, (torch.ones(1, 8, 12), inside))
+    got = lockstep(net.latent, base, regions((torch.ones(1, 8, 12), inside)))
     assert relative(got, plain(inside, net.latent)) < 1e-4
 
 
@@ -436,7 +409,7 @@ def test_quantised_weights(kind, caplog):
     base, inside = (step_sampler(patcher, family.cond(1), family.cond(9)) for patcher in (model, clone))
     sampled(model)
     with Patching() as patching:
-        got = lockstep(latent, base, (torch.ones(1, *shape), inside))
+        got = lockstep(latent, base, regions((torch.ones(1, *shape), inside)))
     if kind == "diff":
         assert "quantised weights take no hooks" in caplog.text
         assert relative(got, sampled(clone)) < 1e-6
@@ -464,7 +437,7 @@ def test_offloaded_weights(network, kind, monkeypatch):
 
     model.detach()
     monkeypatch.setattr(comfy.model_patcher.ModelPatcher, "load", load_little)
-    got = lockstep(net.latent, base, (torch.ones(1, 8, 12), inside))
+    got = lockstep(net.latent, base, regions((torch.ones(1, 8, 12), inside)))
     assert loads and model.model.model_lowvram
     assert relative(got, want) < 1e-4
     assert relative(plain(base, net.latent), want) > 1e-3
@@ -486,6 +459,6 @@ def test_weights_of_eight_bits():
                     setattr(module, kind, torch.nn.Parameter(coarse[f"{name}.{kind}"], requires_grad=False))
     base = step_sampler(stored, net.cond(1), net.cond(9))
     inside = step_sampler(with_lora(stored, net.layers), net.cond(1), net.cond(9))
-    got = lockstep(net.latent, base, (torch.ones(1, 8, 12), inside))
+    got = lockstep(net.latent, base, regions((torch.ones(1, 8, 12), inside)))
     want = plain(step_sampler(with_lora(with_rounded, net.layers), net.cond(1), net.cond(9)), net.latent)
     assert relative(got, want) < 1e-4

@@ -1,4 +1,4 @@
-"""Mask maths against naive loops over Python numbers."""
+"""Mask maths, compared with naive loops over Python numbers."""
 
 import math
 import re
@@ -7,21 +7,21 @@ import numpy as np
 import pytest
 import torch
 from pack.masks.convert import as_mask, check_batch
-from pack.masks.shape import cells, check_count, grow, on_latent, outside_all, resize
+from pack.masks.shape import cells, check_count, grow, is_stretched, on_latent, outside_all, resize
 from pack.masks.weights import mix, reach, stack
 
 # References
 
 
 def naive_values(value):
-    """The numbers of `value` as mask values, one by one."""
+    """The values of the mask that `as_mask` should make of `value`, flattened."""
     if value.dtype == torch.uint8:
         return [v / 255 for v in value.flatten().tolist()]
     return [min(max(float(v), 0.0), 1.0) for v in value.flatten().tolist()]
 
 
 def naive_source(i, size, out):
-    """Where the centre of pixel `i` of `out` lies among `size` pixels, counted from the centre of the first."""
+    """Position of the centre of pixel `i` of `out` pixels on an axis of `size` pixels; the first one's centre is 0."""
     return (i + 0.5) * size / out - 0.5
 
 
@@ -64,7 +64,7 @@ def naive_nearest(mask, height, width):
 
 
 def naive_grow(mask, factor):
-    """Rounded, padded by ceil((factor - 1) / 2), convolved with a box of ones, cut back to size, clamped, rounded."""
+    """Round, pad by ceil((factor - 1) / 2), convolve with a box of ones, crop to size, clamp, round."""
     solid = np.round(mask)
     if factor == 0:
         return solid
@@ -99,7 +99,7 @@ DTYPES = [torch.bool, torch.uint8, torch.int64, torch.float16, torch.bfloat16, t
 
 
 def any_mask(shape, dtype):
-    """Values of the whole range of `dtype` that a mask may have, and beyond it where there is a beyond."""
+    """Random values over the dtype's whole range for masks; for floats and int64 also values outside of 0..1."""
     numbers = random_mask(*shape)
     if dtype == torch.bool:
         return numbers > 0.5
@@ -116,7 +116,7 @@ def test_as_mask_gives_one_shape_dtype_and_range(shape, dtype):
     mask = as_mask(value, "region 1")
     assert mask.shape == SHAPES[shape] and mask.dtype == torch.float32 and mask.device.type == "cpu"
     assert mask.flatten().tolist() == pytest.approx(naive_values(value), abs=1e-6)
-    mask.fill_(0.25)  # whoever works on the result does not work on the node's input
+    mask.fill_(0.25)  # changing the result must not change the input
     assert torch.equal(value, before)
 
 
@@ -130,7 +130,7 @@ def test_as_mask_reads_a_strided_view():
 
 
 def test_as_mask_drops_the_gradient():
-    with torch.inference_mode(False), torch.enable_grad():  # both off in a server, and in these tests
+    with torch.inference_mode(False), torch.enable_grad():  # the server and these tests run without gradients
         assert not as_mask(random_mask(2, 2).requires_grad_(), "region 1").requires_grad
 
 
@@ -138,7 +138,7 @@ def test_as_mask_drops_the_gradient():
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_as_mask_comes_to_the_cpu():
     value = random_mask(4, 6)
-    assert torch.equal(as_mask(value.cuda(), "region 1"), value[None])
+    assert torch.equal(as_mask(value.to(device="cuda"), "region 1"), value[None])
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.float32, torch.float64], ids=str)
@@ -166,7 +166,7 @@ def test_as_mask_warns_once_of_what_it_clamps_and_names_the_region(low, high, dt
     "value",
     [
         torch.tensor([[0.0, 1.0]]),
-        torch.tensor([[-0.0005, 1.0005]]),  # what resizing in half precision leaves
+        torch.tensor([[-0.0005, 1.0005]]),  # the rounding errors of resizing in half precision
         torch.tensor([[0, 255]], dtype=torch.uint8),
         torch.tensor([[False, True]]),
         torch.tensor([[0, 1]]),
@@ -177,7 +177,14 @@ def test_as_mask_does_not_warn_of_a_mask(value, caplog):
     assert as_mask(value, "region 7").flatten().tolist() == [0.0, 1.0] and not caplog.records
 
 
-NO_MASKS = [(), (7,), (2, 3, 5, 7), (1, 5, 7, 3), (1, 2, 1, 5, 7), (0, 5, 7), (3, 0, 7), (1,) * 6]
+NO_MASKS = [(), (7,), (2, 3, 5, 7), (1, 5, 7, 3), (1, 2, 1, 5, 7), (0, 0, 7), (3, 0, 7), (1,) * 6]
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.uint8, torch.bool])
+@pytest.mark.parametrize("shape", [(0, 5, 7), (0, 1, 5, 7)], ids=str)
+def test_as_mask_takes_no_mask_as_an_empty_one(shape, dtype):
+    mask = as_mask(torch.zeros(shape, dtype=dtype), "region 7")
+    assert mask.dtype == torch.float32 and torch.equal(mask, torch.zeros(1, 5, 7))
 
 
 @pytest.mark.parametrize("shape", NO_MASKS, ids=str)
@@ -200,7 +207,7 @@ def test_as_mask_says_that_masks_have_pictures_or_frames_and_not_both():
 
 
 @pytest.mark.parametrize("value", [None, "mask", [[0.0, 1.0]], np.zeros((4, 4)), {"samples": torch.zeros(1)}], ids=type)
-def test_as_mask_refuses_what_is_no_tensor_and_names_it(value):
+def test_as_mask_refuses_other_types_and_names_them(value):
     with pytest.raises(TypeError, match=f"region 7: .*{type(value).__name__}"):
         as_mask(value, "region 7")
 
@@ -217,6 +224,14 @@ def test_check_batch_accepts_one_or_all(masks, batch):
 def test_check_batch_refuses_others_with_both_numbers(masks, batch):
     with pytest.raises(ValueError, match=rf"region 3: .*\b{batch}\b.*\b{masks}\b"):
         check_batch(torch.zeros(masks, 2, 2), batch, "region 3")
+
+
+def test_check_batch_says_how_to_make_one_of_several():
+    """Detectors give one mask for each thing that they find in a picture."""
+    with pytest.raises(ValueError, match=r"^region 3: 1 mask expected, 6 came; ") as error:
+        check_batch(torch.zeros(6, 2, 2), 1, "region 3")
+    for way in ("MaskComposite (operation or)", "RegionalMaskFromBatch", "RegionalPromptsFromMasks"):
+        assert way in str(error.value)
 
 
 # resize
@@ -259,7 +274,7 @@ def test_resize_to_its_own_size_is_the_mask():
 
 
 def rectangle(height, width, top, left, bottom, right):
-    """Ones from row `top` and column `left` up to, not including, row `bottom` and column `right`."""
+    """A mask (1, height, width), 1 from row `top` and column `left` to `bottom` and `right` (excluded)."""
     mask = torch.zeros(1, height, width)
     mask[:, top:bottom, left:right] = 1.0
     return mask
@@ -298,7 +313,7 @@ def test_grow_is_a_box_convolution(mask, factor):
 def test_grow_reaches_as_far_in_x_as_in_y(factor):
     grown = grow(rectangle(31, 47, 15, 23, 16, 24), factor)[0]
     rows, columns = (side.nonzero().flatten() for side in (grown.any(1), grown.any(0)))
-    # up, down, left, right: the even box reaches one pixel further down and right
+    # up, down, left, right; an even box reaches one pixel further down and right
     reach = [15 - rows.min(), rows.max() - 15, 23 - columns.min(), columns.max() - 23]
     near, far = (factor - 1) // 2, factor // 2
     assert [int(pixels) for pixels in reach] == [near, far, near, far]
@@ -372,7 +387,7 @@ def test_cells_cover_the_canvas_once_row_by_row(grid, size):
     assert owner.tolist() == want and len(places) == rows * columns
 
 
-# Shares of a latent pixel
+# Weights
 
 
 def naive_mix(claims):
@@ -381,7 +396,7 @@ def naive_mix(claims):
 
 
 def naive_stack(claims):
-    """Layers from the bottom up: each covers what is under it in its part."""
+    """Add layers from the bottom up; each hides its share of the layers below."""
     shares = [1.0]
     for claim in claims:
         shares = [share * (1 - claim) for share in shares] + [claim]
@@ -405,7 +420,7 @@ def test_weights_of_each_pixel(blend, naive, count):
 
 
 def naive_reach(mask, size, ring):
-    """The claim d pixels from one of value m is m * (1 - (d - 1/2) / ring), along y, then along x."""
+    """A pixel of value m claims m * (1 - (d - 1/2) / ring) at a distance of d pixels: along y, then along x."""
     claim = naive_area(mask, *size)
     for axis, width in ((1, ring[0]), (2, ring[1])):
         out = claim.copy()
@@ -433,7 +448,7 @@ def test_the_order_matters_to_a_stack_only():
     claims = [random_mask(1, 4, 5, seed=number) for number in range(3)]
     for blend, same in ((mix, True), (stack, False)):
         there, back = blend(claims), blend(claims[::-1])
-        assert torch.allclose(there[0], back[0], atol=1e-6)  # the base's share is what nobody claims
+        assert torch.allclose(there[0], back[0], atol=1e-6)  # the base gets what no region claims
         assert torch.allclose(there[1], back[3], atol=1e-6) is same
 
 
@@ -442,7 +457,27 @@ def test_the_top_of_a_stack_hides_what_is_under_it():
     assert base.tolist() == [0, 0, 0.25] and under.tolist() == [0, 0.75, 0.25] and top.tolist() == [1, 0.25, 0.5]
 
 
-# Masks of pictures, videos and frames
+# is_stretched
+
+
+@pytest.mark.parametrize(
+    ("mask", "latent", "stretched"),
+    [
+        ((64, 64), (32, 32), False),
+        ((1000, 1000), (125, 125), False),
+        ((1024, 1024), (127, 128), False),  # one latent pixel
+        ((1024, 1024), (126, 128), True),
+        ((1024, 1024), (96, 168), True),
+        ((768, 1344), (168, 96), True),
+        ((30, 40), (96, 128), False),
+    ],
+)
+def test_is_stretched(mask, latent, stretched):
+    assert is_stretched(random_mask(2, *mask), latent) is stretched
+    assert not is_stretched(torch.ones(1, *mask), latent)
+
+
+# on_latent and check_count
 
 
 @pytest.mark.parametrize("shape", [(2, 4, 5, 6), (2, 4, 3, 5, 6)])
@@ -456,7 +491,7 @@ def test_on_latent_has_one_mask_for_each_picture_or_video(shape, count):
 
 
 def naive_frame(mask, frame, frames):
-    """As pixels are resized: linear between the masks whose centres lie around the frame's."""
+    """Interpolate linearly between the two masks whose centres are next to the frame's centre."""
     at = max(naive_source(frame, len(mask), frames), 0.0)
     low = min(int(at), len(mask) - 1)
     high = min(low + 1, len(mask) - 1)

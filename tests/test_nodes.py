@@ -1,6 +1,7 @@
 """The nodes as ComfyUI and other packs see them: declarations, pipes, and the objects on their sockets."""
 
 import copy
+import inspect
 import random
 
 import comfy.latent_formats
@@ -10,6 +11,7 @@ import comfy.supported_models
 import nodes as host_nodes
 import pytest
 import torch
+from comfy_execution.validation import validate_node_input
 from comfy_extras.nodes_custom_sampler import BasicGuider, CFGGuider, Noise_RandomNoise, SamplerCustomAdvanced
 from comfy_extras.nodes_flux import FluxGuidance
 from comfy_extras.nodes_gits import GITSScheduler
@@ -38,7 +40,10 @@ MODE = (["DISABLE", "ratio additional", "ratio between"], {"default": "ratio bet
 ENGINE = (["stepwise", "lockstep"], {"default": "stepwise"})
 RECOVERY = (["AUTO", "euler", "heun", "heunpp2", "dpm_2", "dpm_fast", "dpmpp_2m", "ddpm"], {})
 SAMPLERS = (comfy.samplers.KSampler.SAMPLERS, {})
-SCHEDULERS = ([*comfy.samplers.KSampler.SCHEDULERS, "AYS SDXL", "AYS SD1", "AYS SVD", "GITS[coeff=1.2]"], {})
+# Impact Pack's names in its order; 7.10.6 ends with GITS.
+EXTRA_SCHEDULERS = ["AYS SDXL", "AYS SD1", "AYS SVD", "GITS[coeff=1.2]"]
+EXTRA_SCHEDULERS += ["LTXV[default]", "OSS FLUX", "OSS Wan", "OSS Chroma"]
+SCHEDULERS = ("COMBO", {"options": [*comfy.samplers.KSampler.SCHEDULERS, *EXTRA_SCHEDULERS]})
 SECOND_SEED_MODES = ["ignore", "fixed", "seed+seed_2nd", "seed-seed_2nd", "increment", "decrement", "randomize"]
 
 
@@ -220,6 +225,11 @@ DECLARED = {
         "optional": {**ENCODED, "image": socket("IMAGE")},
         "returns": ["REGIONAL_PROMPTS", "MASK", "IMAGE"],
     },
+    "RegionalPromptsFromMasks": {
+        "required": {"masks": socket("MASK"), "prompts": PROMPTS},
+        "optional": {**ENCODED, "image": socket("IMAGE")},
+        "returns": ["REGIONAL_PROMPTS", "MASK", "IMAGE"],
+    },
     "RegionalPreview": {
         "required": sockets(regional_prompts="REGIONAL_PROMPTS"),
         "optional": {**sockets(image="IMAGE", samples="LATENT"), "overlap_factor": OVERLAP, **BLEND},
@@ -244,13 +254,14 @@ DECLARED = {
         "returns": ["MASK"],
     },
     "CombineRegionalPrompts": {
-        "required": sockets(regional_prompts1="REGIONAL_PROMPTS"),
-        "optional": {f"regional_prompts{number}": socket("REGIONAL_PROMPTS") for number in range(2, 33)},
+        "required": {},
+        "optional": {f"regional_prompts{number}": socket("REGIONAL_PROMPTS") for number in range(1, 33)},
         "returns": ["REGIONAL_PROMPTS"],
     },
     "ToBasicPipe": {
-        "required": {name: PIPE[name] for name in ("model", "positive", "negative")},
-        "optional": {name: PIPE[name] for name in ("clip", "vae")},
+        "required": sockets(model="MODEL"),
+        # Old group nodes become subgraphs by slot number, so the order is Impact Pack's.
+        "optional": {name: PIPE[name] for name in ("clip", "vae", "positive", "negative")},
         "returns": ["BASIC_PIPE"],
     },
     "FromBasicPipe": {
@@ -271,7 +282,7 @@ DECLARED = {
         "returns": ["SCHEDULER_FUNC"],
     },
 }
-FACTS = ("default", "min", "max", "step", "label_on", "label_off")
+FACTS = ("default", "options", "min", "max", "step", "label_on", "label_off")
 every_node = pytest.mark.parametrize("node", DECLARED)
 
 
@@ -297,6 +308,16 @@ def test_inputs_are_as_declared(pack, node):
             if "step" not in want:
                 got.pop("step", None)  # the step of the arrows, where nothing is promised of it
             assert (kind, got) == (want_kind, want), name
+
+
+@pytest.mark.parametrize("node", ["KSamplerProvider", "KSamplerAdvancedProvider"])
+def test_scheduler_takes_a_link_from_any_list_of_names(pack, node):
+    """ComfyUI compares the lists of two combos: an adapter's has other names than ours in each version."""
+    kind, _ = pack.NODE_CLASS_MAPPINGS[node].INPUT_TYPES()["required"]["scheduler"]
+    host = comfy.samplers.KSampler.SCHEDULERS
+    for names in (host, [*host, *EXTRA_SCHEDULERS[:4]], [*host, *EXTRA_SCHEDULERS], [*host, "another"], "COMBO"):
+        assert validate_node_input(names, kind)
+    assert not validate_node_input("STRING", kind)
 
 
 @every_node
@@ -390,6 +411,14 @@ def test_to_basic_pipe(pack):
     without = make(pack, "ToBasicPipe", model="m", positive=["p"], negative=["n"])
     assert without == (("m", None, None, ["p"], ["n"]),)
     assert make(pack, "ToBasicPipe", **PARTS) == (tuple(PARTS.values()),)
+    assert make(pack, "ToBasicPipe", *PARTS.values()) == (tuple(PARTS.values()),)
+
+
+@pytest.mark.parametrize("missing", ["positive", "negative"])
+def test_to_basic_pipe_needs_both_prompts(pack, missing):
+    given = {name: value for name, value in PARTS.items() if name != missing}
+    with pytest.raises(ValueError, match=f"^ToBasicPipe: {missing} is not connected; connect a CLIPTextEncode"):
+        make(pack, "ToBasicPipe", **given)
 
 
 def test_from_basic_pipe(pack):
@@ -432,6 +461,17 @@ def test_combine_joins_lists_and_leaves_them_as_they_are(pack):
     assert combined == ["first", "a", "b", "c"] and (one, two) == (["a", "b"], ["c"])
     (alone,) = make(pack, "CombineRegionalPrompts", regional_prompts1=one)
     assert alone == one and alone is not one
+
+
+def test_combine_does_without_the_first(pack):
+    (combined,) = make(pack, "CombineRegionalPrompts", regional_prompts3=["b"], regional_prompts2=["a"])
+    assert combined == ["a", "b"]
+
+
+@pytest.mark.parametrize("inputs", [{}, {"regional_prompts1": None, "regional_prompts7": None}], ids=str)
+def test_combine_of_nothing_says_so(pack, inputs):
+    with pytest.raises(ValueError, match=r"^CombineRegionalPrompts: no region is connected, or all are muted"):
+        make(pack, "CombineRegionalPrompts", **inputs)
 
 
 # Providers against the host
@@ -551,7 +591,7 @@ def test_a_ksampler_recovers_nothing(pack):
     same(sampled(full(pack, sampler="dpmpp_2m_sde"), latent), want)
 
 
-@pytest.mark.parametrize("scheduler", ["AYS SD1", "GITS[coeff=1.2]"])
+@pytest.mark.parametrize("scheduler", ["AYS SD1", "GITS[coeff=1.2]", "LTXV[default]", "OSS FLUX"])
 def test_a_ksampler_takes_the_extra_schedulers(pack, scheduler):
     model, positive, negative = MODELS["eps"]
     latent = latent_of()
@@ -929,6 +969,185 @@ def test_a_regional_prompt_is_what_other_packs_read(pack):
     assert prompt.get_mask_erosion(3).shape[-2:] == MASK.shape[-2:]
     noise = gaussian(1, 4, *SIZE)
     assert torch.equal(prompt.touch_noise(noise), noise)
+
+
+# What other packs call on the classes of shared ids: `doit`, with the reference's arguments in its order, on the class
+# or on an instance.
+
+DOIT = {
+    "KSamplerProvider": "seed steps cfg sampler_name scheduler denoise basic_pipe scheduler_func_opt",
+    "KSamplerAdvancedProvider": "cfg sampler_name scheduler basic_pipe sigma_factor sampler_opt scheduler_func_opt",
+    "TwoSamplersForMask": "latent_image base_sampler mask_sampler mask",
+    "TwoAdvancedSamplersForMask": "seed steps denoise samples base_sampler mask_sampler mask overlap_factor",
+    "RegionalPrompt": "mask advanced_sampler variation_seed variation_strength variation_method",
+    "CombineRegionalPrompts": "",
+    "RegionalSampler": "seed seed_2nd seed_2nd_mode steps base_only_steps denoise samples base_sampler "
+    "regional_prompts overlap_factor restore_latent additional_mode additional_sampler additional_sigma_ratio",
+    "RegionalSamplerAdvanced": "add_noise noise_seed steps start_at_step end_at_step overlap_factor restore_latent "
+    "return_with_leftover_noise latent_image base_sampler regional_prompts additional_mode additional_sampler "
+    "additional_sigma_ratio",
+    "GITSSchedulerFuncProvider": "coeff denoise",
+    "ImpactNegativeConditioningPlaceholder": "",
+    "ToBasicPipe": "model clip vae positive negative",
+    "FromBasicPipe": "basic_pipe",
+    "FromBasicPipe_v2": "basic_pipe",
+    "EditBasicPipe": "basic_pipe model clip vae positive negative",
+}
+OURS_ALONE = {
+    "RegionalGuider",
+    "RegionalPromptFromConditioning",
+    "RegionalPromptsFromColorMask",
+    "RegionalPromptsFromMasks",
+    "RegionalGrid",
+    "RegionEditor",
+    "RegionalMaskFromBatch",
+    "RegionalPreview",
+    "RegionalReport",
+}
+
+
+def test_every_class_of_impact_pack_has_its_doit(pack):
+    with_it = {node for node, cls in pack.NODE_CLASS_MAPPINGS.items() if hasattr(cls, "doit")}
+    assert with_it == DOIT.keys()
+    bmads = {"MaskGrid N KSamplers Advanced", "MaskGridNKSamplersAdvanced"}  # its method has another name
+    assert DECLARED.keys() - with_it == OURS_ALONE | bmads
+
+
+@pytest.mark.parametrize("node", DOIT)
+def test_doit_takes_the_arguments_of_the_reference(pack, node):
+    cls, wanted = pack.NODE_CLASS_MAPPINGS[node], DOIT[node].split()
+    names = [name for name in inspect.signature(getattr(cls, cls.FUNCTION)).parameters if name != "self"]
+    assert names[: len(wanted)] == wanted or node == "CombineRegionalPrompts"
+
+
+def test_doit_is_the_node_on_class_and_instance(pack):
+    classes = pack.NODE_CLASS_MAPPINGS
+    pipe = pipe_of()
+    provider = classes["KSamplerAdvancedProvider"]
+    for one in (provider, provider()):
+        sampler = one.doit(3.0, "euler", "karras", pipe, sigma_factor=1.1, scheduler_func_opt=None)[0]
+        assert sampler.params == (pipe[0], 3.0, "euler", "karras", *pipe[3:], 1.1)
+        assert one.doit(3.0, "euler", "karras", pipe)[0].sigma_factor == 1.0
+    (prompts,) = classes["RegionalPrompt"]().doit(MASK, sampler, variation_seed=3, variation_strength=0.5)
+    assert prompts[0].sampler is sampler and prompts[0].variation.seed == 3
+    (combined,) = classes["CombineRegionalPrompts"].doit(regional_prompts1=prompts, regional_prompts2=prompts)
+    assert combined == [*prompts, *prompts]
+    assert classes["ToBasicPipe"].doit(*pipe) == (pipe,)
+    assert classes["EditBasicPipe"].doit(pipe, None, "a clip") == ((pipe[0], "a clip", *pipe[2:]),)
+
+
+@pytest.mark.parametrize("node", ["RegionalSampler", "RegionalSamplerAdvanced"])
+def test_doit_samples(pack, node):
+    base, *inside = three(pack)
+    prompts = regions(pack, inside)
+    want = regional(pack, node, base, prompts)
+    by_name = {**dict(zip(ADDITIONAL, ASKED, strict=True)), "base_sampler": base, "regional_prompts": prompts}
+    by_name |= {"steps": 5, "overlap_factor": 5, "restore_latent": True, "samples": latent_of(2)}
+    by_name |= {"seed": RUN_SEED, "seed_2nd": 4, "seed_2nd_mode": "fixed", "base_only_steps": 1, "denoise": 0.8}
+    by_name |= {"add_noise": True, "noise_seed": RUN_SEED, "latent_image": latent_of(2)}
+    by_name |= {"start_at_step": 1, "end_at_step": 5, "return_with_leftover_noise": False}
+    with torch.inference_mode():
+        (got,) = pack.NODE_CLASS_MAPPINGS[node].doit(*(by_name[name] for name in DOIT[node].split()))
+    same(got, want)
+
+
+# RegionalSampler.separated_sample, which samplers of other packs call
+
+
+def separated(pack, latent, kind="eps", **inputs):
+    model, positive, negative = MODELS[kind]
+    defaults = {
+        "model": model,
+        "add_noise": True,
+        "seed": RUN_SEED,
+        "steps": 6,
+        "cfg": 3.0,
+        "sampler_name": "euler",
+        "scheduler": "karras",
+        "positive": positive,
+        "negative": negative,
+        "latent_image": latent,
+        "start_at_step": 0,
+        "end_at_step": None,
+        "return_with_leftover_noise": True,
+    }
+    with torch.inference_mode():
+        return pack.NODE_CLASS_MAPPINGS["RegionalSampler"].separated_sample(**{**defaults, **inputs})
+
+
+@pytest.mark.parametrize("kind", ["unet", "flow"])
+@pytest.mark.parametrize("sampler", ["euler", "dpmpp_2m", "euler_ancestral", "dpm_2", "dpmpp_2m_sde"])
+def test_separated_sample_is_the_hosts_ksampler_advanced(pack, sampler, kind):
+    latent = latent_of(2, noise_mask=MASK, note="kept")
+    given = copy.deepcopy(latent)
+    for leave_noise in (True, False):
+        got = separated(pack, latent, kind, sampler_name=sampler, return_with_leftover_noise=leave_noise)
+        same(got, host_advanced(kind, sampler, given, 6, 0, 10000, leave_noise))
+    assert got["note"] == "kept" and torch.equal(latent["samples"], given["samples"]) and list(latent) == list(given)
+
+
+@pytest.mark.parametrize("leave_noise", [False, True])
+@pytest.mark.parametrize("add_noise", [False, True])
+@pytest.mark.parametrize(("start", "end"), [(0, 4), (2, 4), (2, 10000), (2, 3), (None, None)])
+@pytest.mark.parametrize("sampler", ["euler", "dpmpp_2m", "euler_ancestral"])
+def test_separated_sample_of_a_stretch_is_the_hosts(pack, sampler, start, end, add_noise, leave_noise):
+    span = {"start_at_step": start, "end_at_step": end, "return_with_leftover_noise": leave_noise}
+    got = separated(pack, latent_of(2), sampler_name=sampler, add_noise=add_noise, **span)
+    host = (start or 0, 10000 if end is None else end, leave_noise, add_noise)
+    same(got, host_advanced("eps", sampler, latent_of(2), 6, *host))
+
+
+@pytest.mark.parametrize("add_noise", [False, True])
+def test_separated_sample_takes_noise_sampler_schedule_and_callback(pack, add_noise):
+    """Noise that is given is added, whatever add_noise says; sigma_ratio multiplies every sigma."""
+    sigmas, noise, seen = torch.tensor([9.0, 4.0, 1.5, 0.4, 0.0]), gaussian(1, 4, *SIZE, seed=99), []
+    sampler = comfy.samplers.ksampler("heun", {"s_churn": 0.0})
+    got = separated(
+        pack,
+        latent_of(),
+        add_noise=add_noise,
+        steps=4,
+        sigma_ratio=0.9,
+        sampler_opt=sampler,
+        noise=noise,
+        callback=lambda *args: seen.append((args[0], args[3])),
+        scheduler_func=lambda model, sampler_name, steps: sigmas,
+    )
+    model, positive, negative = MODELS["eps"]
+    run = (model, noise, 3.0, sampler, sigmas * 0.9, positive, negative, latent_of()["samples"])
+    with torch.inference_mode():
+        want = comfy.sample.sample_custom(*run, disable_pbar=True, seed=RUN_SEED)
+    same(got, {"samples": want})
+    assert seen == [(step, 4) for step in range(4)]
+
+
+def test_separated_sample_without_leftover_noise_is_the_last_prediction(pack):
+    sigmas = torch.tensor([9.0, 4.0, 1.5])
+    model, positive, negative = MODELS["eps"]
+    guider = CFGGuider.execute(model, positive, negative, 3.0).result[0]
+    noise, sampler = Noise_RandomNoise(RUN_SEED), comfy.samplers.sampler_object("euler")
+    with torch.inference_mode():
+        both = SamplerCustomAdvanced.execute(noise, guider, sampler, sigmas, latent_of()).result
+    for leave_noise, want in zip((True, False), both, strict=True):
+        inputs = {"scheduler_func": lambda *_: sigmas, "return_with_leftover_noise": leave_noise}
+        same(separated(pack, latent_of(), steps=2, **inputs), want)
+
+
+def test_separated_sample_of_no_step_is_the_latent(pack):
+    latent = latent_of(note="kept")
+    got = separated(pack, latent, start_at_step=6, end_at_step=10000)
+    assert torch.equal(got["samples"], latent["samples"]) and got["note"] == "kept"
+
+
+def test_separated_sample_takes_models_without_a_negative(pack):
+    latent = latent_of(channels=16)
+    inputs = {"model": random_flux(), "positive": random_flux_cond(), "negative": "NegativePlaceholder", "cfg": 4.0}
+    got = separated(pack, latent, scheduler="simple", **inputs)
+    pipe = (inputs["model"], None, None, inputs["positive"], inputs["negative"])
+    source = advanced(pack, pipe=pipe, cfg=4.0, scheduler="simple")
+    same(got, step_sampled(source, True, RUN_SEED, 6, latent, 0, 6, True))
+    with pytest.raises(TypeError, match="separated_sample: negative should be a CONDITIONING, int came"):
+        separated(pack, latent, negative=3)
 
 
 # Empty latents take the model's channels and size.

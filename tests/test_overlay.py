@@ -1,11 +1,11 @@
-"""The picture of masks."""
+"""The overlay: colours, blending, background and the numbers of masks."""
 
 import itertools
 
 import numpy as np
 import pytest
 import torch
-from pack.masks.overlay import _GROUND, _digit, overlay, palette
+from pack.masks.formats.overlay import _GROUND, _digit, overlay, palette
 
 RED, BLUE = (1.0, 0.0, 0.0), (0.0, 0.0, 1.0)
 
@@ -42,7 +42,7 @@ def test_soft_masks_blend_by_their_values():
     assert picture.shape == (1, 4, 4, 3)
     half = [0.5 + _GROUND / 2, _GROUND / 2, _GROUND / 2]
     assert clean[0, 0, 0].tolist() == pytest.approx(half)
-    assert clean[0, 0, 127].tolist() == pytest.approx([1 / 3, 0, 2 / 3])  # 0.5 and 1 share by their values
+    assert clean[0, 0, 127].tolist() == pytest.approx([1 / 3, 0, 2 / 3])  # 0.5 and 1 are mixed by their values
 
 
 def test_weights_of_the_latent_over_a_picture_of_another_size():
@@ -57,7 +57,7 @@ def test_weights_of_the_latent_over_a_picture_of_another_size():
 
 
 def find(picture, number):
-    """Where the number is written: rows and columns of its white pixels' box; None if it is not there, in any size."""
+    """The box (top, left, bottom, right) in which the number is written in white, at any scale; None without it."""
     white = (picture[0] == 1).all(-1)
     digits = [_digit(int(digit)) for digit in str(number)]
     ink = torch.cat([torch.cat([digit, torch.zeros(5, 1)], 1) for digit in digits], 1)[:, :-1].bool()

@@ -62,4 +62,4 @@ def test_gives_the_reference_numbers(tensors, case):
     assert got["samples"].shape == want.shape
     assert torch.equal(latent["samples"], given) and list(latent) == ["samples"]
     error = (got["samples"] - want).norm() / want.norm()
-    assert error < 2e-3, f"relative error {error:.2e}"
+    assert error < 1e-5, f"relative error {error:.2e}"

@@ -1,6 +1,5 @@
 """What goes wrong, on a real server: docs/reliability.md has a row for each. After each fault the server samples on."""
 
-import itertools
 import math
 import os
 import re
@@ -12,8 +11,7 @@ import time
 import psutil
 import pytest
 import torch
-from comfy_server import ComfyServer, ExecutionFailed, Interrupted, PromptRejected
-from dev import PACKS
+from comfy_server import ExecutionFailed, Interrupted, PromptRejected
 from host import ROOT, comfyui
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -21,6 +19,7 @@ from pack import NODE_CLASS_MAPPINGS
 from server_use import (
     BASE_ONLY,
     COLOURS,
+    SEEDS,
     STEPS,
     Client,
     Graph,
@@ -30,48 +29,11 @@ from server_use import (
     regional_guider,
     regional_sampler,
     regional_sampler_advanced,
+    thread_names,
     two_advanced_samplers,
     two_samplers,
 )
 from testing_pack.faults import BROKEN
-
-pytestmark = pytest.mark.server
-
-SEEDS = itertools.count(5000)
-
-
-def new_server(base):
-    device = [] if torch.cuda.is_available() else ["--cpu"]
-    return ComfyServer(comfyui(), base, PACKS, args=[*device, "--disable-api-nodes"], env={"OMP_NUM_THREADS": "1"})
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory):
-    with new_server(tmp_path_factory.mktemp("comfyui")) as running:
-        yield running
-
-
-@pytest.fixture
-def client(server):
-    return Client(server)
-
-
-@pytest.fixture
-def server_goes_on(client):
-    """After the test no thread of the pack is left, nothing is queued, and the next prompt's picture is right."""
-    yield
-    assert not any(name.startswith("regional") for name in thread_names(client.server))
-    assert client.server.get("/queue") == {"queue_running": [], "queue_pending": []}
-    assert_regions_painted(client.run(regional_sampler(seed=next(SEEDS))).pictures[0])
-
-
-def thread_names(server):
-    """The names of the Python threads of the server's process."""
-    graph = Graph()
-    graph.add("RegionalTestingThreads")
-    (output,) = server.run(graph.prompt)["outputs"].values()
-    assert "MainThread" in output["threads"]
-    return output["threads"]
 
 
 def lockstep(seed, scene=None, **inputs):
@@ -475,7 +437,7 @@ def test_a_mask_of_1_x_1_pixel_is_the_whole_canvas(client):
         torch.testing.assert_close(picture.mean((0, 1)), torch.tensor(colours(0)), atol=2 / 256, rtol=0)
 
 
-def test_200_prompts_in_a_row(tmp_path):
+def test_200_prompts_in_a_row(tmp_path, new_server):
     """Neither memory nor threads grow between the 20th prompt and the 200th, on a server that has run nothing else."""
     with new_server(tmp_path) as server:
         client, process = Client(server), psutil.Process(server.process.pid)
@@ -559,8 +521,8 @@ def spoiled_prompts(draw):
         node = scene.prompt[draw(st.sampled_from(ours))]
         name = draw(st.sampled_from(sorted(declared(node))))
         kind, options = declared(node)[name]
-        if isinstance(kind, list):
-            extremes = kind
+        if isinstance(kind, list) or kind == "COMBO":
+            extremes = kind if isinstance(kind, list) else options["options"]
         elif kind == "BOOLEAN":
             extremes = [False, True]
         else:
@@ -686,6 +648,7 @@ def tree(folder):
     return {str(path.relative_to(folder)): path.read_bytes() if path.is_file() else None for path in folder.rglob("*")}
 
 
+@pytest.mark.slow
 def test_no_file_no_network_no_eval(tmp_path):
     """Every sampler node runs with sockets blocked, on a read-only copy; what the pack might do instead is stopped."""
     copy, offender = tmp_path / "pack", tmp_path / "offender.py"

@@ -5,9 +5,11 @@ import pytest
 import torch
 from comfy_extras.nodes_align_your_steps import AlignYourStepsScheduler
 from comfy_extras.nodes_gits import GITSScheduler
-from pack.samplers.providers import schedule_steps
-from pack.samplers.schedules import cut, gits, make_sigmas, scheduler_names
+from comfy_extras.nodes_lt import LTXVScheduler
+from comfy_extras.nodes_optimalsteps import OptimalStepsScheduler
+from pack.samplers.schedules import cut, gits, make_sigmas, schedule_steps, scheduler_names
 from testing_pack.models import counted, reference_cond, reference_model
+from use import pipe, regional_sampler, regional_sampler_advanced, regions, step_sampler, use
 
 HOST_SCHEDULERS = comfy.samplers.KSampler.SCHEDULERS
 WHOLE = ["euler", "dpmpp_2m_sde", "ddim"]
@@ -17,6 +19,10 @@ EXTRA = {
     "AYS SD1": lambda steps: AlignYourStepsScheduler.execute("SD1", steps, 1.0),
     "AYS SVD": lambda steps: AlignYourStepsScheduler.execute("SVD", steps, 1.0),
     "GITS[coeff=1.2]": lambda steps: GITSScheduler.execute(1.2, steps, 1.0),
+    "LTXV[default]": lambda steps: LTXVScheduler.execute(steps, 2.05, 0.95, True, 0.1),
+    "OSS FLUX": lambda steps: OptimalStepsScheduler.execute("FLUX", steps, 1.0),
+    "OSS Wan": lambda steps: OptimalStepsScheduler.execute("Wan", steps, 1.0),
+    "OSS Chroma": lambda steps: OptimalStepsScheduler.execute("Chroma", steps, 1.0),
 }
 MODELS = {kind: reference_model(kind) for kind in ("eps", "v", "flow")}
 
@@ -54,6 +60,12 @@ def test_the_extra_names_give_the_sigmas_of_the_hosts_nodes(scheduler, steps):
     *head, _, last = EXTRA[scheduler](steps + 1).result[0].tolist()
     for sampler in WITHOUT_PENULTIMATE:
         assert make_sigmas(MODELS["eps"], scheduler, sampler, steps).tolist() == [*head, last]
+
+
+@pytest.mark.parametrize("scheduler", EXTRA)
+def test_the_extra_names_have_a_schedule_of_one_step(scheduler):
+    first, last = make_sigmas(MODELS["eps"], scheduler, "euler", 1).tolist()
+    assert first == EXTRA[scheduler](2).result[0][0] > 0.9 and last == 0.0
 
 
 @pytest.mark.parametrize("denoise", [1.0, 0.5, 0.24])
@@ -155,3 +167,82 @@ def test_schedule_steps_ends_in_the_steps_of_the_hosts_denoise(steps, denoise, s
 def test_schedule_steps_refuses_denoise_0(denoise):
     with pytest.raises(ValueError, match=f"here: denoise .*{denoise}"):
         schedule_steps(20, denoise, "here")
+
+
+# One step
+
+
+def test_kl_optimal_of_one_step_is_refused_by_name():
+    """The host divides by steps - 1 there: its KSampler gives NaN."""
+    assert ksampler("euler", "kl_optimal", 1).sigmas.isnan().any()
+    with pytest.raises(ValueError, match=r"^here: kl_optimal makes no schedule for 1 step, .*; take more steps, or"):
+        make_sigmas(MODELS["eps"], "kl_optimal", "euler", 1, owner="here")
+    assert make_sigmas(MODELS["eps"], "kl_optimal", "dpm_2", 1).isfinite().all()  # made for two, as in KSampler
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+def test_a_scheduler_func_without_numbers_is_refused(bad):
+    with pytest.raises(ValueError, match=r"^here: the custom schedule makes no schedule for 3 steps"):
+        make_sigmas(MODELS["eps"], "normal", "euler", 3, lambda *_: torch.tensor([bad, 1.0, 0.0]), "here")
+
+
+NAMES = {
+    "RegionalSampler": "RegionalSampler, region 1: kl_optimal",
+    "RegionalSamplerAdvanced": "RegionalSamplerAdvanced, region 1: kl_optimal",
+    "TwoAdvancedSamplersForMask": "TwoAdvancedSamplersForMask, mask_sampler: kl_optimal",
+    "the base": "RegionalSampler, the base: kl_optimal",
+    "a second seed": "RegionalSampler, the base: kl_optimal",
+    "a second pass": "RegionalSampler, region 1: kl_optimal",
+    "TwoSamplersForMask": "KSamplerProvider: kl_optimal",
+    "MaskGrid N KSamplers Advanced": "MaskGrid N KSamplers Advanced: kl_optimal",
+    "RegionalReport": "This run would fail. RegionalReport, region 1: kl_optimal",
+}
+
+
+def without_a_schedule(name, engine):
+    """Run what makes a schedule of kl_optimal for one step; returns the report, if it is one."""
+    cond, latent, mask = reference_cond([0.1] * 5), {"samples": torch.zeros(1, 4, 4, 6)}, torch.ones(1, 4, 6)
+    model = MODELS["eps"]
+    good = step_sampler(model, cond, cond)
+    bad = step_sampler(model, cond, cond, scheduler="kl_optimal")
+    if name == "TwoSamplersForMask":
+        given = {"seed": 1, "steps": 1, "cfg": 1.0, "sampler_name": "euler", "scheduler": "kl_optimal", "denoise": 1.0}
+        whole = use("KSamplerProvider", basic_pipe=pipe(model, cond, cond), **given)
+        return use(name, latent_image=latent, base_sampler=whole, mask_sampler=whole, mask=mask)
+    if name.startswith("MaskGrid"):
+        given = {"add_noise": "enable", "noise_seed": 1, "steps": 1, "cfg": 1.0, "sampler_name": "euler"}
+        given |= {"scheduler": "kl_optimal", "start_at_step": 0, "end_at_step": 1, "rows": 1, "columns": 1}
+        given |= {"return_with_leftover_noise": "disable", "mode": "Sample then Fork"}
+        image = torch.ones(1, 32, 48, 3)
+        return use(name, model=model, positive=cond, negative=cond, latent_image=latent, mask=image, **given)
+    if name == "TwoAdvancedSamplersForMask":
+        given = {"seed": 1, "steps": 1, "denoise": 1.0, "samples": latent, "overlap_factor": 0, "engine": engine}
+        return use(name, base_sampler=good, mask_sampler=bad, mask=mask, **given)
+    if name == "RegionalSamplerAdvanced":
+        return regional_sampler_advanced(latent, good, regions((mask, bad)), steps=1, engine=engine)
+    if name == "RegionalReport":
+        given = {"regional_prompts": regions((mask, bad)), "base_sampler": good, "steps": 1}
+        return use(name, **given, engine=engine)["result"][1]
+    options = {"steps": 1, "base_only_steps": 0, "engine": engine}
+    if name == "the base":
+        return regional_sampler(latent, bad, regions((mask, good)), **options)
+    if name == "a second seed":
+        options |= {"base_only_steps": 1, "seed_2nd_mode": "fixed"}
+        return regional_sampler(latent, bad, regions((mask, good)), **options)
+    if name == "a second pass":
+        bad = step_sampler(model, cond, cond, scheduler="kl_optimal", sampler_name="uni_pc")
+        options |= {"additional_mode": "ratio additional"}
+    return regional_sampler(latent, good, regions((mask, bad)), **options)
+
+
+@pytest.mark.parametrize("engine", ["stepwise", "lockstep"])
+@pytest.mark.parametrize("name", NAMES)
+def test_everything_that_makes_a_schedule_names_its_owner(name, engine):
+    if name == "a second pass" and engine == "lockstep":
+        assert without_a_schedule(name, engine)["samples"].isfinite().all()  # it has none
+    elif name == "RegionalReport":
+        assert without_a_schedule(name, engine).startswith(NAMES[name])
+    else:
+        with pytest.raises(ValueError) as error:
+            without_a_schedule(name, engine)
+        assert str(error.value).startswith(f"{NAMES[name]} makes no schedule for 1 step")

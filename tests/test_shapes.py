@@ -1,4 +1,4 @@
-"""RegionalPromptsFromColorMask, RegionalGrid and RegionalMaskFromBatch: with the host's encoder, then on a server."""
+"""RegionalPromptsFromColorMask, -FromMasks, RegionalGrid and RegionalMaskFromBatch, called directly and on a server."""
 
 import logging
 from pathlib import Path
@@ -9,18 +9,16 @@ import numpy as np
 import pytest
 import torch
 from comfy_execution.graph_utils import ExecutionBlocker
-from comfy_server import ComfyServer, ExecutionFailed
-from dev import PACKS
-from host import comfyui
+from comfy_server import ExecutionFailed
 from PIL import Image
-from server_use import Client, Graph, to_tensor
+from server_use import Graph, to_tensor
 from testing_pack import NODE_CLASS_MAPPINGS as TESTING
-from use import box, regional_sampler, relative, step_sampler, use
+from use import box, plain, regional_sampler, relative, step_sampler, use
 
 MODEL, CLIP, _ = TESTING["RegionalTestingLoader"]().load("eps", obey_cfg=True)
 RED, WHITE, BLUE = (1.0, 0.0, 0.0), (1.0, 1.0, 1.0), (0.0, 0.0, 1.0)
 LATENT = {"samples": torch.zeros(1, 4, 16, 24)}
-COLOR, GRID = "RegionalPromptsFromColorMask", "RegionalGrid"
+COLOR, GRID, MASKS = "RegionalPromptsFromColorMask", "RegionalGrid", "RegionalPromptsFromMasks"
 BOXES = {RED: (8, 16, 72, 80), BLUE: (40, 104, 120, 184)}
 
 
@@ -33,7 +31,7 @@ GUIDANCE = {"model": MODEL, "clip": CLIP, "negative": NEGATIVE, "cfg": 2.0}
 
 
 def painted():
-    """White, with a red square and a larger blue box; twice the latent in x and y (128 x 192 pixels)."""
+    """White with the red and the blue box of BOXES, 128 x 192 pixels."""
     picture = torch.ones(1, 128, 192, 3)
     for color, (top, left, bottom, right) in BOXES.items():
         picture[:, top:bottom, left:right] = torch.tensor(color)
@@ -41,22 +39,32 @@ def painted():
 
 
 def mask_of(color):
+    if color == WHITE:
+        return 1 - mask_of(RED) - mask_of(BLUE)
     return box(128, 192, *BOXES[color])
 
 
 def color_mask(**inputs):
-    """(regional_prompts, masks, preview) of RegionalPromptsFromColorMask."""
+    """The outputs of RegionalPromptsFromColorMask: regional_prompts, masks, preview."""
     defaults = {"image": painted(), "colors": "auto", "prompts": "\nblue waves\nred spots", "tolerance": 24}
     return use(COLOR, **{**defaults, **GUIDANCE, **inputs})["result"]
 
 
 def grid(**inputs):
-    """(regional_prompts, masks, preview) of RegionalGrid."""
+    """The outputs of RegionalGrid: regional_prompts, masks, preview."""
     defaults = {"width": 192, "height": 128, "layout": "1,2;1", "prompts": "red spots\n\nblue waves"}
     return use(GRID, **{**defaults, **GUIDANCE, **inputs})["result"]
 
 
-both = pytest.mark.parametrize("make", [color_mask, grid])
+def from_masks(**inputs):
+    """The outputs of RegionalPromptsFromMasks. Each input is put into a list, as ComfyUI does, if it is none."""
+    defaults = {"masks": torch.cat([mask_of(BLUE), mask_of(WHITE), mask_of(RED)]), "prompts": "blue waves\n\nred spots"}
+    given = {**defaults, **GUIDANCE, **inputs}
+    is_list = {name: isinstance(one, list) and name != "negative" for name, one in given.items()}
+    return use(MASKS, **{name: one if is_list[name] else [one] for name, one in given.items()})["result"]
+
+
+each = pytest.mark.parametrize("make", [color_mask, grid, from_masks])
 
 
 # Masks
@@ -64,7 +72,7 @@ both = pytest.mark.parametrize("make", [color_mask, grid])
 
 def test_color_mask_auto_goes_by_size():
     _, masks, _ = color_mask()
-    want = [1 - mask_of(RED) - mask_of(BLUE), mask_of(BLUE), mask_of(RED)]
+    want = [mask_of(WHITE), mask_of(BLUE), mask_of(RED)]
     assert torch.equal(masks, torch.cat(want))
 
 
@@ -116,7 +124,7 @@ def test_regions_are_those_with_a_line():
     ] * 2
 
 
-@both
+@each
 def test_lines_are_encoded_by_the_host_and_the_negative_is_shared(make):
     regions, *_ = make(prompts="  red spots \nblue waves\n")
     for region, text in zip(regions, ["red spots", "blue waves"], strict=True):
@@ -127,12 +135,12 @@ def test_lines_are_encoded_by_the_host_and_the_negative_is_shared(make):
         assert torch.equal(got[0], want[0]) and got[1].keys() == want[1].keys()
 
 
-@both
+@each
 def test_the_picture_is_that_of_single_nodes(make):
     regions, *_ = make()
     single = [
         region
-        for made, text in zip(regions, ["blue waves", "red spots"][:: 1 if make is color_mask else -1], strict=True)
+        for made, text in zip(regions, ["blue waves", "red spots"][:: -1 if make is grid else 1], strict=True)
         for region in use(
             "RegionalPromptFromConditioning",
             mask=made.mask,
@@ -150,7 +158,7 @@ def test_the_picture_is_that_of_single_nodes(make):
     assert torch.equal(got, want) and relative(got, plain) > 0.05
 
 
-@both
+@each
 @pytest.mark.parametrize("missing", [["model"], ["clip"], ["negative"], ["model", "clip", "negative"]], ids=str)
 def test_without_model_only_the_regions_are_blocked(make, missing):
     whole = make()
@@ -160,21 +168,21 @@ def test_without_model_only_the_regions_are_blocked(make, missing):
     assert torch.equal(masks, whole[1]) and torch.equal(preview, whole[2])
 
 
-@both
+@each
 @pytest.mark.parametrize("prompts", ["", "\n \n"])
 def test_without_a_line_the_regions_are_blocked(make, prompts):
     blocker, *_ = make(prompts=prompts)
     assert isinstance(blocker, ExecutionBlocker) and "write one line for each into prompts" in blocker.message
 
 
-@both
+@each
 def test_too_many_lines_are_said(make, caplog):
     regions, *_ = make(prompts="a\nb\nc\nd")
     assert len(regions) == 3
     assert any("4 prompts for 3 masks" in message for message in caplog.messages)
 
 
-@both
+@each
 def test_the_usual_case_warns_of_nothing(make, caplog):
     with caplog.at_level(logging.INFO):
         make()
@@ -238,6 +246,90 @@ def test_grid_names_what_is_wrong(inputs, error, says):
         grid(**inputs)
 
 
+# Masks of other nodes
+
+
+def test_a_batch_and_a_list_of_masks_are_the_same_regions():
+    batch = from_masks()
+    one, two, three = batch[1]
+    for masks in ([one, two, three], [one[None], torch.stack([two, three])], [one[None, None], two, three.bool()]):
+        regions, out, preview = from_masks(masks=masks)
+        assert torch.equal(out, batch[1]) and torch.equal(preview, batch[2])
+        assert [torch.equal(a.mask, b.mask) for a, b in zip(regions, batch[0], strict=True)] == [True, True]
+    assert torch.equal(batch[0][0].mask, mask_of(BLUE)[0]) and torch.equal(batch[0][1].mask, mask_of(RED)[0])
+
+
+def test_texts_may_be_a_list_too():
+    regions, *_ = from_masks(prompts=["blue waves\n", "red spots"])
+    want, *_ = from_masks()
+    for got, one in zip(regions, want, strict=True):
+        assert torch.equal(got.mask, one.mask)
+        assert torch.equal(got.sampler.guidance.positive[0][0], one.sampler.guidance.positive[0][0])
+
+
+def test_masks_of_other_sizes_keep_them_and_the_batch_has_that_of_the_largest():
+    small = torch.zeros(1, 4, 6)
+    small[:, :2] = 1
+    regions, masks, _ = from_masks(masks=[small, mask_of(BLUE)], prompts="a\nb")
+    assert [tuple(region.mask.shape) for region in regions] == [(4, 6), (128, 192)]
+    assert masks.shape == (2, 128, 192) and torch.equal(masks[1:], mask_of(BLUE))
+    assert float(masks[0, :40].min()) == 1.0 and float(masks[0, 88:].max()) == 0.0
+
+
+NOTHING = [torch.zeros(0, 128, 192), [], [torch.zeros(0, 128, 192), torch.zeros(0, 64, 64)], torch.zeros(1, 128, 192)]
+
+
+@pytest.mark.parametrize("masks", NOTHING, ids=["none", "empty list", "twice none", "empty"])
+def test_where_nothing_is_found_the_base_paints_all(masks, caplog):
+    regions, batch, _ = from_masks(masks=masks, prompts="red spots")
+    assert len(batch) == 1 and not batch.any()
+    base = step_sampler(MODEL, encode("soft clouds"), NEGATIVE)
+    for engine in ("lockstep", "stepwise"):
+        caplog.clear()
+        got = regional_sampler(LATENT, base, regions, engine=engine)["samples"]
+        assert "RegionalSampler, region 1: its mask is empty, so the region is left out." in caplog.messages
+        if engine == "lockstep":
+            assert relative(got, plain(base, LATENT, steps=6)) < 1e-5
+
+
+def test_nothing_in_one_of_several_pictures_is_no_region():
+    regions, masks, _ = from_masks(masks=[torch.zeros(0, 128, 192), mask_of(BLUE)], prompts="blue waves")
+    assert len(masks) == 1 and torch.equal(masks, mask_of(BLUE)) and torch.equal(regions[0].mask, masks[0])
+
+
+def test_lists_of_what_is_needed_once_are_said(caplog):
+    want, got = from_masks(), from_masks(model=[MODEL, MODEL], cfg=[2.0, 3.0])
+    assert [one.sampler.guidance.cfg for one in got[0]] == [2.0, 2.0] and torch.equal(got[1], want[1])
+    assert f"{MASKS}: a list of 2 values came for cfg, only the first counts." in caplog.messages
+
+
+@pytest.mark.parametrize(
+    ("inputs", "error", "says"),
+    [
+        ({"masks": "text"}, TypeError, "a MASK was expected, str came"),
+        ({"masks": torch.zeros(1, 8, 8, 3)}, ValueError, "an IMAGE of shape"),
+        ({"image": "text"}, TypeError, "image should be an IMAGE, str came"),
+        ({"clip": "text"}, TypeError, "clip should be a CLIP, str came"),
+        ({"model": "text"}, TypeError, "model should be a MODEL, str came"),
+    ],
+    ids=str,
+)
+def test_masks_names_what_is_wrong(inputs, error, says):
+    with pytest.raises(error, match=f"^{MASKS}.*: .*{says}"):
+        from_masks(**inputs)
+
+
+@pytest.mark.parametrize("node", ["RegionalPrompt", "RegionalPromptFromConditioning"])
+def test_a_region_without_any_mask_is_left_out(node, caplog):
+    base = step_sampler(MODEL, encode("soft clouds"), NEGATIVE)
+    inputs = {"model": MODEL, "positive": encode("red spots"), "negative": NEGATIVE, "cfg": 2.0}
+    inputs = {"advanced_sampler": base} if node == "RegionalPrompt" else inputs
+    region = use(node, mask=torch.zeros(0, 128, 192), **inputs)
+    got = regional_sampler(LATENT, base, region, engine="lockstep")["samples"]
+    assert "RegionalSampler, region 1: its mask is empty, so the region is left out." in caplog.messages
+    assert relative(got, plain(base, LATENT, steps=6)) < 1e-5
+
+
 # Pictures
 
 
@@ -287,12 +379,33 @@ def test_mask_from_batch_says_how_many_there_are():
 # On a server
 
 
-@pytest.fixture(scope="module")
-def client(tmp_path_factory):
-    device = [] if torch.cuda.is_available() else ["--cpu"]
-    args, env = [*device, "--disable-api-nodes"], {"OMP_NUM_THREADS": "1"}
-    with ComfyServer(comfyui(), tmp_path_factory.mktemp("comfyui"), PACKS, args=args, env=env) as server:
-        yield Client(server)
+@pytest.mark.parametrize("how", ["batch", "list"])
+def test_a_list_of_masks_makes_one_picture_with_all_regions(how, client):
+    graph = Graph()
+    loader = graph.add("RegionalTestingLoader", kind="eps")
+    base, negative = (graph.add("CLIPTextEncode", text=text, clip=[loader[0], 1]) for text in ("clouds", "grey"))
+    masks = [graph.add(GRID, width=96, height=64, layout="1,1", prompts="", cfg=8.0)[0], 1]
+    if how == "list":
+        # ComfyUI's own node that makes a list of a batch.
+        single = graph.add("RebatchImages", images=graph.add("MaskToImage", mask=masks), batch_size=1)
+        masks = graph.add("ImageToMask", image=single, channel="red")
+    shared = {"model": loader, "negative": negative, "cfg": 2.0}
+    node = graph.add(MASKS, masks=masks, prompts="red spots\nblue waves", clip=[loader[0], 1], **shared)
+    latent = graph.add(
+        "SamplerCustomAdvanced",
+        noise=graph.add("RandomNoise", noise_seed=0),
+        guider=graph.add("RegionalGuider", positive=base, regional_prompts=node, **shared),
+        sampler=graph.add("KSamplerSelect", sampler_name="euler"),
+        sigmas=graph.add("BasicScheduler", model=loader, scheduler="normal", steps=2, denoise=1.0),
+        latent_image=graph.add("EmptyLatentImage", width=96, height=64, batch_size=1),
+    )
+    picture = graph.add("VAEDecode", samples=latent, vae=[loader[0], 2])
+    save = graph.add("SaveImage", images=picture, filename_prefix="test")
+    shown = {data["node"]: data["output"]["images"] for data in client.run(graph).of("executed")}
+    assert len(shown[node[0]]) == len(shown[save[0]]) == 1  # one preview, and one picture
+    (preview,) = shown[node[0]]
+    colors = to_tensor(client.server.view(preview))
+    assert colors.shape == (64, 96, 3) and (colors[0, 0] - colors[0, 95]).abs().max() > 0.2  # of both regions
 
 
 def grid_graph(**inputs):
@@ -301,7 +414,6 @@ def grid_graph(**inputs):
     return graph, graph.add(GRID, **{**defaults, **inputs})
 
 
-@pytest.mark.server
 def test_the_node_shows_its_preview_without_being_an_output(client):
     graph, node = grid_graph()
     mask = graph.add("RegionalMaskFromBatch", masks=[node[0], 1], number=2)
@@ -315,7 +427,6 @@ def test_the_node_shows_its_preview_without_being_an_output(client):
     assert bool((run.pictures[-1][:, 48:] > 0.9).all()) and bool((run.pictures[-1][:, :48] < 0.1).all())
 
 
-@pytest.mark.server
 def test_what_needs_regions_says_what_is_not_connected(client):
     graph, node = grid_graph()
     loader = graph.add("RegionalTestingLoader", kind="eps")

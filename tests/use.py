@@ -1,4 +1,4 @@
-"""Short hands for using the pack's nodes in tests, as ComfyUI calls them."""
+"""Shorthands for calling the pack's nodes and the host's KSampler in tests."""
 
 from typing import Any
 
@@ -6,6 +6,9 @@ import host
 import torch
 
 pack = host.boot()
+
+import comfy.sample  # noqa: E402  (host.boot() makes it importable)
+from comfy_extras.nodes_custom_sampler import KSamplerSelect, RandomNoise, SamplerCustomAdvanced  # noqa: E402
 
 
 def use(node: str, **inputs: Any) -> Any:
@@ -50,6 +53,35 @@ def regional_sampler(latent: Any, base: Any, prompts: Any, **inputs: Any) -> Any
         "additional_sigma_ratio": 0.3,
     }
     return use("RegionalSampler", samples=latent, base_sampler=base, regional_prompts=prompts, **{**defaults, **inputs})
+
+
+def lockstep(latent: Any, base: Any, prompts: Any, **inputs: Any) -> torch.Tensor:
+    """The samples of RegionalSampler in lockstep: 8 steps, none of the base alone, unless told otherwise."""
+    defaults = {"engine": "lockstep", "steps": 8, "base_only_steps": 0}
+    samples: torch.Tensor = regional_sampler(latent, base, prompts, **{**defaults, **inputs})["samples"]
+    return samples
+
+
+def plain(sampler: Any, latent: Any, steps: int = 8, seed: int = 5, **inputs: Any) -> torch.Tensor:
+    """The samples of the host's KSampler for the model, prompts and settings of a KSAMPLER_ADVANCED.
+
+    The latent's noise_mask counts. `inputs` go to comfy.sample.sample (denoise, last_step, ...).
+    """
+    model, cfg, name, scheduler, positive, negative, _ = sampler.params
+    samples = latent["samples"]
+    noise = comfy.sample.prepare_noise(samples, seed)
+    options = {"noise_mask": latent.get("noise_mask"), "seed": seed, "disable_pbar": True, **inputs}
+    out: torch.Tensor = comfy.sample.sample(
+        model, noise, steps, cfg, name, scheduler, positive, negative, samples, **options
+    )
+    return out
+
+
+def custom(guider: Any, sigmas: torch.Tensor, latent: Any, name: str = "euler", seed: int = 5) -> torch.Tensor:
+    """The samples of the host's SamplerCustomAdvanced."""
+    noise, sampler = RandomNoise.execute(seed).result[0], KSamplerSelect.execute(name).result[0]
+    samples: torch.Tensor = SamplerCustomAdvanced.execute(noise, guider, sampler, sigmas, latent).result[0]["samples"]
+    return samples
 
 
 def regional_sampler_advanced(latent: Any, base: Any, prompts: Any, **inputs: Any) -> Any:

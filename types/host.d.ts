@@ -1,6 +1,6 @@
-// What the frontend's types leave out.
+// What the frontend's types leave out, as far as web/js uses it.
 
-// Imported from the host's own address, which is no file here.
+// The host serves this module; it is no file of the pack.
 declare module "*/scripts/app.js" {
     import type { ComfyApp } from "@comfyorg/comfyui-frontend-types";
     export const app: ComfyApp;
@@ -14,10 +14,12 @@ type GraphNode = LGraphNode & {
     constructor: { nodeData?: { python_module?: string } };
     onAfterGraphConfigured?: () => void;
     onExecuted?: (output: any) => void;
+    /** The pictures that the classic canvas shows on it. */
+    imgs?: HTMLImageElement[];
 };
 type Slot = GraphNode["inputs"][number];
 
-/** What a widget is told when a run is queued. */
+/** The argument of a widget's callbacks around the queueing of a run. */
 type Queued = { isPartialExecution?: boolean };
 type Widget = NonNullable<GraphNode["widgets"]>[number] & {
     beforeQueued?: (run?: Queued) => void;

@@ -11,7 +11,7 @@ import comfy.samplers
 import torch
 
 from ...masks.boxes import Box
-from ...samplers.guided import Guidance
+from ...samplers.guided import Guidance, restart_keyframes
 from ..host import (
     ALWAYS_UNCOND,
     POST_CFG,
@@ -19,7 +19,9 @@ from ..host import (
     Conds,
     ModelOptions,
     conds_taken_out,
+    device_of_call,
     is_low_vram,
+    on_each_device,
     processed_conds,
     through_predict_noise_wrappers,
 )
@@ -160,7 +162,8 @@ class ModelGroup(comfy.samplers.CFGGuider):
         seed: int,
         **shapes: Any,
     ) -> Any:
-        if self.hooks_on_patched and is_low_vram(self.model):
+        models = {one.load_device: one.model for one in on_each_device(self.model_patcher)}
+        if self.hooks_on_patched and any(is_low_vram(model) for model in models.values()):
             # The host puts the model's own patches on offloaded weights when they are used: above the hooks' patches.
             raise NotRoutable("hooks and the base's own patches are on the same weights, which are offloaded")
         inside = host_functions()
@@ -173,9 +176,10 @@ class ModelGroup(comfy.samplers.CFGGuider):
                 self.inner_model, conds, noise, latent_image, device, denoise_mask, seed, **shapes
             )
             self._first_equal = {}
+            restart_keyframes(cond for entries in conds.values() for cond in entries)
             self.processed_size = (noise.shape[-2], noise.shape[-1])
             if self.lora_terms:
-                self._lora_rows = LoraRows(self.model, self.lora_terms)
+                self._lora_rows = LoraRows(models, self.lora_terms, self.model_patcher.load_device)
             with self._lora_rows.installed() if self._lora_rows else nullcontext():
                 return super().inner_sample(
                     noise, latent_image, device, sampler, sigmas, denoise_mask, callback, disable_pbar, seed, **shapes
@@ -289,7 +293,7 @@ def _with_members(
     """A model function wrapper that tells `lora_rows` to which member each chunk of rows belongs."""
 
     def wrapper(apply_model: Callable[..., Any], args: dict[str, Any]) -> Any:
-        with lora_rows.rows_of(members(args["cond_or_uncond"]), args["input"].shape[0]):
+        with lora_rows.rows_of(members(args["cond_or_uncond"]), args["input"].shape[0], device_of_call(args)):
             return call_through(inner)(apply_model, args)
 
     return wrapper

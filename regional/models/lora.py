@@ -8,20 +8,39 @@ weight hooks put them on for the member's own rows, which are then evaluated in 
 
 import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Protocol
 
 import comfy.hooks
 import torch
 from comfy.weight_adapter.bypass import get_module_type_info
 
 from ...samplers.guided import Guidance
-from ..host import ClonePatches, Patch, adapter_obstacle, bypass_adapter, hook_obstacle, patches_of, same
+from ..host import (
+    ClonePatches,
+    Patch,
+    adapter_obstacle,
+    adapter_on,
+    bypass_adapter,
+    hook_obstacle,
+    is_own_layer,
+    patches_of,
+    same,
+)
 from ..host_functions import same_hooks
 
-# What a LoRA adds to a layer: from the rows' input and output, a change of the output in place.
-Term = Callable[[torch.Tensor, torch.Tensor], None]
+
+class Term(Protocol):
+    """What a LoRA adds to a layer."""
+
+    def __call__(self, x: torch.Tensor, out: torch.Tensor) -> None:
+        """Change a layer's output for some rows, in place, from their input and that output."""
+
+    def to(self, device: torch.device) -> "Term":
+        """The term with its tensors on a device."""
+
+
 # The terms by the name of their layer.
 LayerTerms = Mapping[str, Sequence[Term]]
 
@@ -42,6 +61,9 @@ class _AdapterTerm:
         part = out if self.offset is None else out.narrow(self.channel, *self.offset)
         part += self.adapter.h(x, part)
 
+    def to(self, device: torch.device) -> Term:
+        return replace(self, adapter=adapter_on(self.adapter, device))
+
 
 @dataclass(frozen=True, eq=False)
 class _BiasTerm:
@@ -52,6 +74,9 @@ class _BiasTerm:
         shape = [1] * out.ndim
         shape[self.channel] = -1
         out += self.diff.to(out.dtype).reshape(shape)
+
+    def to(self, device: torch.device) -> Term:
+        return replace(self, diff=self.diff.to(device))
 
 
 def layer_terms(reference: Any, clone: Any, device: torch.device) -> LayerTerms:
@@ -110,7 +135,47 @@ def with_hooks(guidance: Guidance, model: Any, group: comfy.hooks.HookGroup) -> 
 
 
 class LoraRows:
-    """Forward hooks on a model's layers that add to each row of a batch the `terms` of the row's own member."""
+    """Adds to each row of a batch the `terms` of the row's own member, on all `models` of a group, by their device.
+
+    On several GPUs the host calls their models at the same time, so what is known of a call is kept for each device.
+    """
+
+    def __init__(
+        self, models: Mapping[torch.device, torch.nn.Module], terms: Mapping[int, LayerTerms], first: torch.device
+    ) -> None:
+        self._first = first
+        self._devices = {
+            device: _DeviceRows(model, terms if device == first else _on_device(terms, device))
+            for device, model in models.items()
+        }
+
+    @contextmanager
+    def installed(self) -> Iterator[None]:
+        with ExitStack() as stack:
+            for rows in self._devices.values():
+                stack.enter_context(rows.installed())
+            yield
+
+    def rows_of(
+        self, chunks: Sequence[int], rows: int, device: torch.device | None = None
+    ) -> AbstractContextManager[None]:
+        """A model call on `rows` rows, whose chunks belong to these members, on a device (None: the first one).
+
+        Raises NotRoutable after the call if the model used a layer without calling it, so that its terms are missing.
+        """
+        return self._devices[self._first if device is None else device].rows_of(chunks, rows)
+
+
+def _on_device(terms: Mapping[int, LayerTerms], device: torch.device) -> Mapping[int, LayerTerms]:
+    # Members with one clone share their terms.
+    moved = {
+        id(one): {layer: [term.to(device) for term in own] for layer, own in one.items()} for one in terms.values()
+    }
+    return {member: moved[id(one)] for member, one in terms.items()}
+
+
+class _DeviceRows:
+    """Forward hooks on the layers of one device's model."""
 
     def __init__(self, model: torch.nn.Module, terms: Mapping[int, LayerTerms]) -> None:
         self._model, self._terms = model, terms
@@ -134,10 +199,7 @@ class LoraRows:
 
     @contextmanager
     def rows_of(self, chunks: Sequence[int], rows: int) -> Iterator[None]:
-        """A model call on `rows` rows, whose chunks belong to these members.
-
-        Raises NotRoutable after the call if the model used a layer without calling it, so that its terms are missing.
-        """
+        """As LoraRows.rows_of."""
         self.chunks, self._rows = chunks, rows
         try:
             yield
@@ -174,6 +236,8 @@ def _term(model: Any, layer: str, kind: str, patch: Patch, sign: float, device: 
         raise NotRoutable(f"{layer} is no layer of its own") from None
     if patch.strength_model != 1.0 or patch.function is not None:
         raise NotRoutable(f"the patch of {layer} changes the weight itself")
+    if not is_own_layer(module):
+        raise NotRoutable(f"{layer} is no layer of ComfyUI's own ({type(module).__name__})")
     info = get_module_type_info(module)
     # The host's linear layers with quantised weights are not torch's own.
     if not info["is_conv"] and not hasattr(module, "in_features"):

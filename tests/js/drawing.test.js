@@ -1,6 +1,8 @@
 import assert from "node:assert/strict";
 import { beforeEach, test } from "node:test";
-import { Drawing, MAX_REGIONS, choose, parse, stringify } from "../../web/js/editor/drawing.js";
+import { choose } from "../../web/js/editor/choices.js";
+import { Drawing } from "../../web/js/editor/drawing.js";
+import { MAX_REGIONS, parse, stringify } from "../../web/js/editor/drawing_json.js";
 
 const rect = { type: "rect", x: 0.25, y: 0.25, w: 0.5, h: 0.25 };
 const names = () => drawing.regions.map(({ name }) => name);
@@ -42,7 +44,7 @@ test("what cannot be shown is kept, and nothing is drawn over it", () => {
     for (const json of ["{", "[]", '{"version": 2, "regions": []}', '{"version": 1}', '{"version": 1, "regions": [{}]}', broken]) {
         drawing.json = json;
         assert.equal(drawing.json, json);
-        assert.ok(drawing.unread.reason);
+        assert.ok(drawing.unreadable.reason);
         drawing.add(rect);
         drawing.begin();
         drawing.drag([]);
@@ -50,7 +52,7 @@ test("what cannot be shown is kept, and nothing is drawn over it", () => {
         assert.equal(drawing.json, json);
     }
     drawing.json = "";
-    assert.equal(drawing.unread.reason, "");
+    assert.equal(drawing.unreadable.reason, "");
     drawing.add(rect);
     assert.equal(drawing.regions.length, 1);
 });
@@ -63,7 +65,7 @@ test("each step is undone and done again", () => {
         () => drawing.set(drawing.selected, { prompt: "sun" }),
         () => drawing.mirror(drawing.selected, "y"),
         () => drawing.duplicate(drawing.selected),
-        () => drawing.shift(drawing.selected, -2),
+        () => drawing.reorder(drawing.selected, -2),
         () => drawing.remove(drawing.selected),
         () => drawing.clear(),
         () => drawing.change({ background: { filename: "a", subfolder: "", type: "input" } }),
@@ -95,7 +97,7 @@ test("words and arrow keys one after the other are one step", () => {
     const { selected } = drawing;
     for (const prompt of ["s", "su", "sun"]) drawing.set(selected, { prompt }, "prompt");
     for (let k = 0; k < 5; k++) drawing.move(selected, 0.01, 0);
-    drawing.pause();
+    drawing.endMerging();
     drawing.move(selected, 0.01, 0);
     const lefts = [0.31, 0.3, 0.25].map((x) => {
         assert.ok(Math.abs(drawing.regions[0].shape.x - x) < 1e-9);
@@ -104,6 +106,62 @@ test("words and arrow keys one after the other are one step", () => {
     });
     assert.equal(lefts.length, 3);
     assert.equal(drawing.regions[0].prompt, "");
+});
+
+test("it is told when no further change joins the last step", () => {
+    const complete = [];
+    drawing.onMerged = () => complete.push(drawing.json);
+    drawing.add(rect);
+    const { selected } = drawing;
+    const ends = [
+        () => drawing.set(selected, { weight: 0.5 }),
+        () => drawing.set(selected, { name: "sea" }, "name"),
+        () => drawing.begin(),
+        () => drawing.undo(),
+        () => drawing.select(null),
+    ];
+    for (const [count, end] of ends.entries()) {
+        drawing.select(selected);
+        complete.length = 0;
+        for (const prompt of ["s", "su", `sun ${count}`]) drawing.set(selected, { prompt }, "prompt");
+        assert.deepEqual(complete, []);
+        const before = drawing.json;
+        end();
+        assert.deepEqual(complete, [before]);
+        drawing.endMerging();
+    }
+});
+
+test("another drawing goes on with the history", () => {
+    for (let k = 0; k < 3; k++) drawing.add(rect);
+    const states = [drawing.json];
+    for (let k = 0; k < 3; k++) {
+        drawing.undo();
+        states.unshift(drawing.json);
+    }
+    drawing.redo();
+    const next = (json) => {
+        const made = new Drawing();
+        made.json = json;
+        made.continueHistory(drawing);
+        assert.equal(made.json, json);
+        return made;
+    };
+    for (const [index, json] of states.entries()) {
+        const made = next(json);
+        for (const before of states.slice(0, index).reverse()) {
+            made.undo();
+            assert.equal(made.json, before);
+        }
+        assert.ok(!made.canUndo);
+        for (const after of states.slice(1)) {
+            made.redo();
+            assert.equal(made.json, after);
+        }
+        assert.ok(!made.canRedo);
+    }
+    const unlike = next(stringify(parse(states[1].replace("Region 1", "Sea"))));
+    assert.ok(!unlike.canUndo && !unlike.canRedo);
 });
 
 test("a drag is one step, or none", () => {
@@ -149,13 +207,13 @@ test("order, names, colours and the selection", () => {
     assert.equal(new Set(drawing.regions.map(({ color }) => color)).size, 3);
     const [first, second, third] = drawing.regions;
     assert.equal(drawing.region, third);
-    drawing.shift(third.id, 1); // no further down
-    drawing.shift(third.id, -1);
+    drawing.reorder(third.id, 1); // no further down
+    drawing.reorder(third.id, -1);
     assert.deepEqual(names(), ["Region 1", "Region 3", "Region 2"]);
-    assert.deepEqual(drawing.ordered(first.id, 2).map(({ name }) => name), ["Region 3", "Region 2", "Region 1"]);
+    assert.deepEqual(drawing.reordered(first.id, 2).map(({ name }) => name), ["Region 3", "Region 2", "Region 1"]);
     drawing.select(first.id);
     drawing.remove(first.id);
-    assert.equal(drawing.region.name, "Region 3"); // what has taken its place
+    assert.equal(drawing.selected, null); // a second Delete removes nothing
     drawing.duplicate(second.id);
     assert.deepEqual(names(), ["Region 3", "Region 2", "Region 4"]);
     assert.notDeepEqual(drawing.region.shape, second.shape);

@@ -1,20 +1,9 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import {
-    HANDLES,
-    anchor,
-    between,
-    bounds,
-    contains,
-    fit,
-    mirror,
-    move,
-    resize,
-    simplify,
-    snap,
-    snapLines,
-    widest,
-} from "../../web/js/editor/shapes.js";
+import { anchor, widest } from "../../web/js/editor/label_area.js";
+import { HANDLES, between, bounds, contains, fit, mirror, move, resize } from "../../web/js/editor/shapes.js";
+import { simplify } from "../../web/js/editor/simplify.js";
+import { snap, snapLines } from "../../web/js/editor/snap.js";
 
 const rect = (x, y, w, h) => ({ type: "rect", x, y, w, h });
 const box = (x, y, w, h) => ({ x, y, w, h });

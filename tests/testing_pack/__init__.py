@@ -1,4 +1,4 @@
-"""A node pack for tests and the demo only: models that need no weights and whose right answer is known."""
+"""A node pack for tests, demo and benchmarks only: models without weight files, whose correct output is known."""
 
 from . import faults, nodes
 

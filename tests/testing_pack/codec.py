@@ -1,4 +1,4 @@
-"""Stand-ins for a checkpoint's CLIP and VAE, with just what ComfyUI's own CLIPTextEncode, VAEEncode, VAEDecode call."""
+"""CLIP and VAE objects with the methods that ComfyUI's CLIPTextEncode, VAEEncode and VAEDecode call."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from .texture import CHANNELS, Texture
 
 
 def decode(latent: Tensor) -> Tensor:
-    """Latent (batch, 4, h, w) -> picture (batch, 8 h, 8 w, 3) in 0..1, on the CPU."""
+    """Latent (B, 4, h, w) in -1..1 -> picture (B, 8 h, 8 w, 3), float32 in 0..1 on the CPU. Copies."""
     picture = interpolate(latent[:, :3].float().cpu(), scale_factor=8, mode="bicubic", align_corners=False)
     return ((picture + 1) / 2).clamp(0, 1).movedim(1, -1)
 
 
 def encode(picture: Tensor) -> Tensor:
-    """Picture (batch, height, width, 3) in 0..1 -> latent (batch, 4, height // 8, width // 8), on the CPU."""
+    """Picture (B, H, W, 3) in 0..1 -> latent (B, 4, H // 8, W // 8), float32 in -1..1 on the CPU. Copies."""
     size = picture.shape[1] // 8, picture.shape[2] // 8
     latent = interpolate(picture[..., :3].float().cpu().movedim(-1, 1) * 2 - 1, size=size, mode="area")
     return torch.nn.functional.pad(latent, (0, 0, 0, 0, 0, CHANNELS - 3))
 
 
 class TextureClip:
-    """Reads a prompt as a texture."""
+    """Encodes a prompt as the texture that it describes, see `words`."""
 
     def tokenize(self, text: str, **kwargs) -> Texture:
         return words.texture(text)
@@ -34,7 +34,7 @@ class TextureClip:
 
 
 class RandomClip:
-    """Reads a prompt as random numbers of its own."""
+    """Encodes a prompt as random numbers, seeded by its characters."""
 
     def tokenize(self, text: str, **kwargs) -> int:
         return sum((i + 1) * ord(c) for i, c in enumerate(text))
@@ -44,7 +44,7 @@ class RandomClip:
 
 
 class PictureVae:
-    """The codec of `models.PictureLatents`."""
+    """The VAE of `models.PictureLatents`."""
 
     decode = staticmethod(decode)
     encode = staticmethod(encode)

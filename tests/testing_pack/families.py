@@ -1,7 +1,6 @@
-"""One small random model of each family that ComfyUI knows: its own classes, made from its own configurations.
+"""One small model with random weights for each model family of ComfyUI, made from ComfyUI's classes and configurations.
 
-Widths and depths are small, all else (latent format, prediction, conditioning) is the family's. `loads` names those
-whose shapes the host's loader can recognize at this size; the others have widths that it takes for granted.
+Widths and depths are reduced; latent format, prediction type and conditioning are the family's.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ from comfy.model_patcher import ModelPatcher
 
 from .models import Conditioning
 
-TEXT = 8  # width of the prompts' tokens, where the family leaves it free
+TEXT = 8  # width of the text embedding, for families that do not fix it
 
 
 def _noise(seed: int, *shape: int) -> torch.Tensor:
@@ -27,7 +26,7 @@ def _noise(seed: int, *shape: int) -> torch.Tensor:
 
 
 def _patcher(model: BaseModel, seed: int) -> ModelPatcher:
-    """The model with random weights: matrices normal with std 1/sqrt(fan-in), norms near 1, biases near 0."""
+    """The model with random weights: matrices of standard deviation 1/sqrt(fan-in), norms near 1, biases near 0."""
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for name, weight in model.diffusion_model.named_parameters():
@@ -37,7 +36,7 @@ def _patcher(model: BaseModel, seed: int) -> ModelPatcher:
             else:
                 weight.copy_(values * 0.1 + (0.0 if name.endswith("bias") else 1.0))
         if isinstance(table := getattr(model.diffusion_model, "pos_embed", None), torch.Tensor):
-            table.copy_(torch.randn(table.shape, generator=generator))  # SD3's comes from the file, too
+            table.copy_(torch.randn(table.shape, generator=generator))  # SD3 loads this table from the checkpoint
     return ModelPatcher(
         model, load_device=comfy.model_management.get_torch_device(), offload_device=torch.device("cpu")
     )
@@ -45,12 +44,14 @@ def _patcher(model: BaseModel, seed: int) -> ModelPatcher:
 
 @dataclass(frozen=True)
 class Family:
-    """A kind of model: `config` is the host's class, `unet` what its loader would find out.
+    """A model family.
 
-    `options` makes what stands beside a prompt's tokens (1, tokens, `text`), from a seed and their number. `layers` get
-    the LoRA. `noise_mask`: what the host's own KSampler makes of one: "blends", or the model takes the kept part for
-    given frames ("reads"), or fails with the host's empty latents ("fails").
-    `shape` is the latent's (C, h, w) or (C, frames, h, w).
+    `config` is ComfyUI's class, `unet` the configuration that its loader would detect. `shape` is the latent's, either
+    (C, h, w) or (C, frames, h, w). `layers` are the layers that test LoRAs patch. `options(seed, tokens)` makes the
+    options of a CONDITIONING whose embedding is (1, tokens, `text`). `more_tokens` is the length of a second prompt.
+    `noise_mask` says what ComfyUI's KSampler does with one: "blends" it; "reads" it, as the model takes the kept part
+    for given frames; or "fails" with ComfyUI's empty latents. `loads`: ComfyUI's loader recognizes the weights at
+    this size; for other families it expects fixed widths.
     """
 
     config: type
@@ -428,7 +429,7 @@ FAMILIES: dict[str, Family] = {
             "conditioning_mt5xl": _noise(seed + 1000, 1, 6, TEXT),
             "attention_mask_mt5xl": torch.ones(1, 6),
         },
-        more_tokens=4,  # always text_len of them
+        more_tokens=4,  # the number of tokens is fixed: text_len
     ),
     "HiDream": Family(
         supported.HiDream,
@@ -539,7 +540,7 @@ FAMILIES: dict[str, Family] = {
     ),
 }
 
-# Those whose shapes the host's loader can recognize at this size, and SD15 as wide as it must be for that.
+# The families that ComfyUI's loader recognizes by their weights. SD15 needs its full width for that.
 LOADED: dict[str, Family] = {
     "SD15": replace(
         FAMILIES["SD15"],
@@ -559,7 +560,7 @@ LOADED: dict[str, Family] = {
 
 
 def stable_audio(seed: int = 0) -> ModelPatcher:
-    """The host's Stable Audio, small: its latents (B, 64, length) have no height and width. Prompts are 768 wide."""
+    """ComfyUI's Stable Audio, small: latents (B, 64, length) without height and width, text embeddings 768 wide."""
     embedder = NumberConditioner(768).state_dict()
     weights = {
         f"conditioner.conditioners.seconds_{which}.{key}": torch.randn_like(weight)

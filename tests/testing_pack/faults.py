@@ -1,4 +1,4 @@
-"""Nodes that break on purpose at a chosen call, and one that shows the threads of the server."""
+"""Nodes that fail on purpose at a chosen call, and nodes that show the server's threads and a latent's finiteness."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def _call(tooltip: str):
 
 
 def _at(call: int, fault: Callable[[], None]) -> Callable[..., None]:
-    """A function that counts its calls and ends the one of this number, counted from 1, in `fault`."""
+    """A function that counts its calls, from 1, and calls `fault` in call number `call`."""
     count = 0
 
     def step(*_, **__):
@@ -40,8 +40,8 @@ def _out_of_memory():
     raise comfy.model_management.OOM_EXCEPTION(f"out of memory, {BROKEN}")
 
 
-class _Anew:
-    """Counts begin with the prompt: nothing of it may come from the cache."""
+class _NotCached:
+    """Base class of nodes that run in every prompt, so that call counts start anew."""
 
     CATEGORY = "regional/testing"
 
@@ -50,7 +50,7 @@ class _Anew:
         return float("nan")
 
 
-class RegionalTestingFaultyModel(_Anew):
+class RegionalTestingFaultyModel(_NotCached):
     DESCRIPTION = "A model that fails at a call of its own choosing."
     RETURN_TYPES = ("MODEL",)
     FUNCTION = "break_it"
@@ -70,7 +70,7 @@ class RegionalTestingFaultyModel(_Anew):
 
     @staticmethod
     def nan(model, call, pixels: slice = slice(None)):
-        """A clone that answers NaN from this call on, at these `pixels` of each latent's last axis."""
+        """A clone whose predictions are NaN from call number `call` on, in the columns `pixels` of the latent."""
         inner, count = model.model_options.get("model_function_wrapper"), 0
 
         def wrapper(apply_model, args):
@@ -121,7 +121,7 @@ class RegionalTestingFaultyModel(_Anew):
 
 
 class FaultySampler(comfy.samplers.Sampler):
-    """Asks its model `calls` times, then fails."""
+    """Calls its model `calls` times, then fails."""
 
     def __init__(self, calls: int) -> None:
         self.calls = calls
@@ -132,7 +132,7 @@ class FaultySampler(comfy.samplers.Sampler):
         _fail()
 
 
-class RegionalTestingFaultySampler(_Anew):
+class RegionalTestingFaultySampler(_NotCached):
     DESCRIPTION = "A sampler that fails after some model calls."
     RETURN_TYPES = ("SAMPLER",)
     FUNCTION = "make"
@@ -146,7 +146,7 @@ class RegionalTestingFaultySampler(_Anew):
 
 
 class FaultyHook(comfy.hooks.TransformerOptionsHook):
-    """Fails when it is applied for the time `call`, counted from 1; 0: already when the host registers it."""
+    """Fails in its application number `call`, counted from 1; 0: when ComfyUI registers it."""
 
     def __init__(self, call: int) -> None:
         super().__init__(transformers_dict={})
@@ -167,7 +167,7 @@ class FaultyHook(comfy.hooks.TransformerOptionsHook):
         super().on_apply_hooks(model, transformer_options)
 
 
-class RegionalTestingFaultyHook(_Anew):
+class RegionalTestingFaultyHook(_NotCached):
     DESCRIPTION = "A prompt with a hook that fails."
     RETURN_TYPES = ("CONDITIONING",)
     FUNCTION = "hook"
@@ -187,7 +187,7 @@ class RegionalTestingFaultyHook(_Anew):
         return (comfy.hooks.set_hooks_for_conditioning(conditioning, hooks),)
 
 
-class RegionalTestingThreads(_Anew):
+class RegionalTestingThreads(_NotCached):
     DESCRIPTION = "The names of the threads of the server's process."
     RETURN_TYPES = ()
     OUTPUT_NODE = True

@@ -1,4 +1,4 @@
-"""Models whose right answer is known, and a real architecture without real weights. All are ComfyUI ModelPatchers."""
+"""Models with a closed-form denoiser, and real architectures with random weights. All are ComfyUI ModelPatchers."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ from . import texture as textures
 from .texture import Texture
 
 MODEL_TYPES = {"eps": ModelType.EPS, "v": ModelType.V_PREDICTION, "flow": ModelType.FLOW}
-Conditioning = list  # ComfyUI's CONDITIONING: [[tensor (1, tokens, width), options], ...]
+Conditioning = list  # ComfyUI's CONDITIONING: [[embedding (1, tokens, width), options], ...]
 
 
 class PictureLatents(comfy.latent_formats.LatentFormat):
-    """Latents that are the picture itself, one pixel for eight: red, green, blue in -1..1 and an unseen fourth."""
+    """Latents that are the picture at 1/8 of its size: red, green, blue in -1..1, and a fourth, invisible channel."""
 
     latent_channels = textures.CHANNELS
     latent_rgb_factors = [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0], [0.0, 0.0, 0.0]]
@@ -54,7 +54,10 @@ def _patcher(model: comfy.model_base.BaseModel, device: torch.device | str | Non
 
 
 class ClosedForm(comfy.model_base.BaseModel):
-    """A model without weights: `denoised(x, sigma, row)` answers for one picture (4, h, w) and one row of numbers."""
+    """A model without weights. `denoised(x, sigma, row)` is the prediction for one latent (4, h, w) and one prompt.
+
+    `row` (width,) is the first token of the prompt's embedding.
+    """
 
     def __init__(self, kind: str, latent_format: type, denoised: Callable[[Tensor, Tensor, Tensor], Tensor]):
         config = _config(kind, {"disable_unet_model_creation": True, "in_channels": 4}, latent_format)
@@ -62,7 +65,7 @@ class ClosedForm(comfy.model_base.BaseModel):
         self._denoised = denoised
 
     def _apply_model(self, x, t, c_concat=None, c_crossattn=None, *args, **kwargs):
-        rows = c_crossattn.to(x)[:, 0]  # one prompt for each picture of the batch
+        rows = c_crossattn.to(x)[:, 0]  # (B, width): one prompt per picture of the batch
         return torch.stack(
             [self._denoised(picture, sigma, row) for picture, sigma, row in zip(x, t, rows, strict=True)]
         )
@@ -75,9 +78,9 @@ class ClosedForm(comfy.model_base.BaseModel):
 
 
 class TextureModel(ClosedForm):
-    """The perfect model of textures: its denoised is the posterior mean.
+    """The exact model of textures: its denoised is the posterior mean, see `texture.denoise`.
 
-    `words`, its only weight, stands between a prompt and its texture and changes nothing: LoRAs have it to patch.
+    Its only weight, `words`, is an identity matrix applied to the prompts, so that LoRAs have a weight to patch.
     """
 
     def __init__(self, kind: str):
@@ -95,13 +98,15 @@ class TextureModel(ClosedForm):
 
 
 def texture_model(kind: str = "eps", device: torch.device | str | None = None) -> ModelPatcher:
-    """`kind`: "eps", "v" or "flow"."""
+    """A TextureModel; `kind` is its prediction type: "eps", "v" or "flow"."""
     return _patcher(TextureModel(kind), device)
 
 
 def with_turned_colours(patcher: ModelPatcher, turns: int, strength: float) -> ModelPatcher:
-    """A clone of a texture model with a LoRA: at strength 1 each colour's red, green, blue become green, blue, red,
-    `turns` times."""
+    """A clone of a texture model with a LoRA that rotates colour channels.
+
+    At strength 1 it turns red, green, blue into green, blue, red, `turns` times.
+    """
     model = patcher.model
     if not isinstance(model, TextureModel):
         raise TypeError("a texture model was expected: other models have no colours to turn")
@@ -116,17 +121,18 @@ def with_turned_colours(patcher: ModelPatcher, turns: int, strength: float) -> M
 
 
 def texture_cond(texture: Texture) -> Conditioning:
+    """The prompt of a texture for a TextureModel."""
     return [[torch.tensor(texture.row())[None, None], {}]]
 
 
 def pixel_cond(mean: Sequence[float] | float, std: Sequence[float] | float) -> Conditioning:
-    """Every pixel independent with this mean and standard deviation, given for all four channels or for each."""
+    """A prompt for independent pixels of this mean and standard deviation, for all four channels or for each one."""
     mean, std = ((v,) * textures.CHANNELS if isinstance(v, (int, float)) else tuple(v) for v in (mean, std))
     return texture_cond(Texture(mean, std, "pixels"))
 
 
 def reference_model(kind: str = "eps", device: torch.device | str | None = "cpu") -> ModelPatcher:
-    """The model behind the reference cases: it pulls each pixel towards `mu`, the less the bigger `s` is.
+    """The model of the reference cases: it moves each pixel towards `mu`; a larger `s` moves it less.
 
     near = 3x3 mean;  gain = s^2 / (s^2 + sigma^2);  denoised = mu + gain * ((x + near) / 2 - mu)
     """
@@ -141,7 +147,7 @@ def reference_model(kind: str = "eps", device: torch.device | str | None = "cpu"
 
 
 def reference_cond(values: Sequence[float]) -> Conditioning:
-    """`values`: mu of the four channels, then s."""
+    """A prompt for `reference_model`; `values` are mu of the four channels, then s."""
     row = torch.zeros(1, 1, 8)
     row[0, 0, :5] = torch.tensor(values)
     return [[row, {}]]
@@ -155,7 +161,7 @@ def random_unet(
     in_channels: int = 4,
     device: torch.device | str | None = None,
 ) -> ModelPatcher:
-    """ComfyUI's own SD1.5-like UNet, small, with random weights: nothing to look at, but all of its machinery runs."""
+    """ComfyUI's UNet in the layout of SD1.5, small, with random weights. Its pictures are noise; all its code runs."""
     unet_config = {
         "image_size": 32,
         "in_channels": in_channels,
@@ -185,12 +191,13 @@ def random_unet(
 
 
 def random_cond(seed: int = 0, tokens: int = 4, context_dim: int = 8) -> Conditioning:
+    """A random prompt for `random_unet`, normal with standard deviation 1."""
     generator = torch.Generator().manual_seed(seed)
     return [[torch.randn(1, tokens, context_dim, generator=generator), {}]]
 
 
 def random_flux(seed: int = 0, device: torch.device | str | None = "cpu") -> ModelPatcher:
-    """ComfyUI's own Flux, small, with random weights: 16 channels, fused projections; `guidance` goes into it."""
+    """ComfyUI's Flux, small, with random weights: 16 latent channels, fused qkv, guidance embedding."""
     config = comfy.supported_models.Flux(
         {
             "image_model": "flux",
@@ -222,13 +229,14 @@ def random_flux(seed: int = 0, device: torch.device | str | None = "cpu") -> Mod
 
 
 def random_flux_cond(seed: int = 0) -> Conditioning:
+    """A random prompt for `random_flux`, with guidance 1."""
     generator = torch.Generator().manual_seed(seed)
     text, pooled = (torch.randn(*shape, generator=generator) for shape in ((1, 4, 8), (1, 8)))
     return [[text, {"pooled_output": pooled, "guidance": 1.0}]]
 
 
 def wrapped(patcher: ModelPatcher, before: Callable[[Tensor, Tensor], Any]) -> ModelPatcher:
-    """A clone whose every model call is preceded by `before(x, sigma)`; a wrapper that is already there still runs."""
+    """A clone that calls `before(x, sigma)` before each model call. A wrapper set earlier still runs."""
     inner = patcher.model_options.get("model_function_wrapper")
 
     def wrapper(apply_model, args):
@@ -245,7 +253,7 @@ def wrapped(patcher: ModelPatcher, before: Callable[[Tensor, Tensor], Any]) -> M
 
 @dataclass(frozen=True)
 class Call:
-    """One call of the model: `rows` pictures of `height` x `width` latent pixels at `sigma` (the largest of them)."""
+    """One model call: `rows` is the batch size, `height` and `width` are in latent pixels, `sigma` is the largest."""
 
     rows: int
     height: int
@@ -255,7 +263,7 @@ class Call:
 
 @dataclass
 class Counter:
-    """What the models that share it were asked, in order."""
+    """The calls, in order, of all models that share this counter."""
 
     calls: list[Call] = field(default_factory=list)
 
@@ -268,6 +276,6 @@ class Counter:
 
 
 def counted(patcher: ModelPatcher, counter: Counter | None = None) -> tuple[ModelPatcher, Counter]:
-    """A clone that records each of its calls in `counter`, or in a new one."""
+    """A clone that records its calls in `counter`, by default a new one; returns both."""
     counter = counter if counter is not None else Counter()
     return wrapped(patcher, counter.add), counter

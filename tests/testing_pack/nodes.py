@@ -1,4 +1,4 @@
-"""The nodes of the test-only pack: a checkpoint that needs no file, and faults to order."""
+"""The test pack's nodes: a loader without a checkpoint file, prompts in numbers, a LoRA, slow and wrong objects."""
 
 from __future__ import annotations
 

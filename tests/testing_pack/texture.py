@@ -1,14 +1,14 @@
 """Stationary Gaussian textures and their exact denoiser.
 
-A texture is `x0 = mean + colour * field`, where `field` is a stationary Gaussian field of unit variance whose power
-spectrum says how it looks. Seen through `x = a * x0 + b * noise` its posterior mean is the Wiener filter
+A texture is `x0 = mean + colour * field`, where `field` is a stationary Gaussian field of unit variance with a given
+power spectrum. Given `x = a * x0 + b * noise`, the posterior mean of x0 is the Wiener filter
 
     E[x0 | x] = mean + colour * F^-1[ a P / (a^2 P + b^2) F( <colour, x - a mean> / |colour| ) ] / |colour|
 
-with `P` the power of `|colour| * field`: what a perfect model of this prompt would return. Sampling with it must give
-the texture itself, so the right answer of a sampler is known: mean, spread, spectrum. The field is shared by all
-channels, so all that lies across `colour` is noise and shrinks to the mean. The pattern "pixels" is the other extreme:
-every pixel of every channel is independent, and the denoiser acts on each alone.
+with `P` the power spectrum of `|colour| * field`. A perfect model of this prompt would predict exactly that, so a
+correct sampler must produce pictures with the texture's mean, standard deviation and spectrum. All channels share the
+field, so components of x orthogonal to `colour` are noise and are removed. In the pattern "pixels", all pixels of all
+channels are independent, and the denoiser acts on each one separately.
 
 Units: lengths are latent pixels, frequencies cycles per latent pixel, colours -1 (black) to 1 (white).
 """
@@ -23,11 +23,11 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-CHANNELS = 4  # red, green, blue and one that no picture shows, as SD1.5's latents have four
+CHANNELS = 4  # red, green, blue and an invisible one: SD1.5's latents have four channels
 
-# Power at (frequency across the lines, frequency along them) in units of 1 / scale; `blur` is the width of a grid
-# point, so that a narrow band is never lost between two of them.
-Shape = Callable[[Tensor, Tensor, float], Tensor]
+# The power at (frequency across the lines, frequency along the lines), in units of 1 / scale. `blur` is the distance of
+# frequencies on the grid: bands are at least as wide, so that none falls between two frequencies.
+PowerSpectrum = Callable[[Tensor, Tensor, float], Tensor]
 
 
 def _bump(offset: Tensor, width: float, blur: float) -> Tensor:
@@ -39,12 +39,12 @@ def _band(across: Tensor, along: Tensor, blur: float, wobble: float) -> Tensor:
 
 
 def _clouds(across: Tensor, along: Tensor, blur: float) -> Tensor:
-    # The fine end is cut off, or clouds would carry the grain of single pixels.
+    # Without the low pass, clouds would have noise at the scale of single pixels.
     radius_sq = across.square() + along.square()
     return (1 + radius_sq).pow(-1.75) * torch.exp(-radius_sq / 18)
 
 
-PATTERNS: dict[str, Shape] = {
+PATTERNS: dict[str, PowerSpectrum] = {
     "pixels": lambda across, along, blur: torch.ones_like(across),
     "grain": lambda across, along, blur: torch.ones_like(across),
     "clouds": _clouds,
@@ -59,8 +59,11 @@ KINDS = tuple(PATTERNS)
 
 @dataclass(frozen=True)
 class Texture:
-    """One prompt. `mean` and `contrast` (the standard deviation) are per channel; `direction` is that of the lines, in
-    degrees, 0 horizontal and 45 rising to the right; `scale` is the distance of lines or size of features."""
+    """One prompt.
+
+    `mean` and `contrast`, the standard deviation, are per channel. `scale` is the distance of lines or the size of
+    features in latent pixels. `direction` is that of the lines in degrees: 0 horizontal, 45 rising to the right.
+    """
 
     mean: tuple[float, ...]
     contrast: tuple[float, ...]
@@ -76,7 +79,7 @@ class Texture:
             object.__setattr__(self, name, values + (0.0,) * (CHANNELS - len(values)))
 
     def row(self) -> list[float]:
-        """The texture as numbers, the way a text embedding carries a prompt to the model."""
+        """The texture as the numbers of a text embedding."""
         return [*self.mean, *self.contrast, float(KINDS.index(self.pattern)), self.scale, self.direction]
 
     @staticmethod
@@ -91,16 +94,16 @@ def spectrum(
 ) -> Tensor:
     """Power spectrum of a unit-variance field: float32 (height, width // 2 + 1), the half plane of `torch.fft.rfft2`.
 
-    Normalised to mean 1 over the whole plane: with the "ortho" transform white noise has power 1 everywhere, so the
-    mean is the variance of a pixel.
+    Its mean over the whole plane is 1: with the "ortho" transform white noise has power 1 at every frequency, so the
+    mean of the spectrum is the variance of a pixel.
     """
     fy = torch.fft.fftfreq(height, dtype=torch.float64)[:, None] * scale
     fx = torch.fft.fftfreq(width, dtype=torch.float64)[None] * scale
     angle = math.radians(direction)
-    along = fx * math.cos(angle) - fy * math.sin(angle)  # rows count downwards, hence the sign
+    along = fx * math.cos(angle) - fy * math.sin(angle)  # minus, because rows count downwards
     across = fx * math.sin(angle) + fy * math.cos(angle)
     power = PATTERNS[pattern](across, along, 0.5 * scale / math.sqrt(height * width)) + 1e-12
-    # A real field needs P(f) = P(-f); on the grid this fails at the highest frequency only, which is its own mirror.
+    # A real field needs P(f) = P(-f). On the grid only the highest frequency, which is its own mirror, violates it.
     power = (power + power.flip(0, 1).roll((1, 1), (0, 1))) / 2
     return (power / power.mean())[:, : width // 2 + 1].float().to(device)
 
@@ -114,7 +117,7 @@ def _column(values: Sequence[float], like: Tensor) -> Tensor:
 
 
 def denoise(texture: Texture, x: Tensor, a: Tensor | float, b: Tensor | float) -> Tensor:
-    """The posterior mean of x0 given `x = a * x0 + b * noise`: float (..., 4, height, width) as `x`, a copy."""
+    """The posterior mean of x0 given `x = a * x0 + b * noise`, float (..., 4, h, w). Same shape and dtype; copies."""
     mean, contrast = _column(texture.mean, x), _column(texture.contrast, x)
     y = x - a * mean
     if texture.pattern == "pixels":
@@ -130,7 +133,7 @@ def denoise(texture: Texture, x: Tensor, a: Tensor | float, b: Tensor | float) -
 
 
 def draw(texture: Texture, height: int, width: int, seed: int = 0) -> Tensor:
-    """A picture of the texture straight from its definition: float32 (4, height, width)."""
+    """A latent of the texture, drawn from its definition without a model: float32 (4, height, width)."""
     generator = torch.Generator().manual_seed(seed)
     channels = CHANNELS if texture.pattern == "pixels" else 1
     noise = torch.randn(channels, height, width, generator=generator)

@@ -1,7 +1,7 @@
-"""Words to textures: the vocabulary of the toy CLIP.
+"""The vocabulary of TextureClip: words of a prompt that describe a texture.
 
-The first colour named is the light one, the second the ground it lies on; a single colour varies around itself. Unknown
-words say nothing, so a prompt can be written for a real checkpoint and still mean something here.
+The first colour is the light one, the second the background; a single colour gets a darker shade of itself as
+background. Unknown words are ignored, so that prompts for real checkpoints work, too.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ COLOURS = {
     "grey": (0.50, 0.50, 0.50),
     "black": (0.05, 0.05, 0.06),
 }
-# pattern, distance of lines or size of features in latent pixels, direction of lines in degrees
+# Pattern, distance of lines or size of features in latent pixels, direction of lines in degrees.
 PATTERNS = {
     "clouds": ("clouds", 20.0, 0.0),
     "waves": ("waves", 5.0, 0.0),
@@ -60,6 +60,7 @@ SYNONYMS = {
 
 
 def _known(text: str, table: dict) -> list:
+    """The table's values for the words of `text`, in order, also for synonyms and singular forms."""
     found = []
     for word in re.findall(r"[a-z]+", text.lower()):
         names = (SYNONYMS.get(word, word), SYNONYMS.get(f"{word}s", f"{word}s"))
@@ -68,7 +69,7 @@ def _known(text: str, table: dict) -> list:
 
 
 def texture(text: str) -> Texture:
-    """The texture that `text` describes; without a known word, faint grey clouds."""
+    """The texture that `text` describes; faint grey clouds if it has no known word."""
     colours = _known(text, COLOURS)
     pattern, scale, direction = (_known(text, PATTERNS) or [PATTERNS["clouds"]])[0]
     strength = 1.0
@@ -81,7 +82,7 @@ def texture(text: str) -> Texture:
         return Texture((0.0,) * 3, (0.05,) * 3, pattern, scale, direction)
     light = [2 * c - 1 for c in colours[0]]
     ground = [2 * c - 1 for c in colours[1]] if len(colours) > 1 else [0.55 * c - 0.45 for c in light]
-    # The two colours lie 1.25 deviations off the mean: both show, and little of the field runs past black and white.
+    # Both colours are 1.25 standard deviations from the mean: both are visible, and few pixels exceed black or white.
     mean = tuple((hi + lo) / 2 for hi, lo in zip(light, ground, strict=True))
     contrast = tuple(0.4 * strength * (hi - lo) for hi, lo in zip(light, ground, strict=True))
     return Texture(mean, contrast, pattern, scale, direction)

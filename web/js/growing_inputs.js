@@ -1,17 +1,17 @@
-// Numbered inputs of which a node shows as many as it has links, and a free one.
+// Numbered inputs: a node shows those with links and one free input after them.
 import { chain, pauseHistory } from "./host.js";
 
 /** @param {Slot} slot */
 const isLinked = (slot) => slot.link != null || !!slot._floatingLinks?.size;
 
 /**
- * From now on `node` shows its links to the inputs `prefix`1, 2, ... without gaps, and one free input behind them, up
- * to the number that the server declares. Further links, of a workflow from elsewhere, are kept.
+ * Keeps the linked inputs `prefix`1, 2, ... of a node without gaps, with one free input after them, up to the number
+ * that the server declares. A loaded workflow with more links keeps them.
  *
- * Nothing is removed at once: what puts a link elsewhere disconnects first, and who connects by name or index (an API
- * prompt, a paste, the unpacking of a subgraph) counts on the inputs that the node was made with.
+ * Inputs are removed in a microtask, not at once: moving a link disconnects it first, and code that connects by name or
+ * index (API prompts, pasting, unpacking a subgraph) expects the inputs that the node was made with.
  *
- * @param {GraphNode} node just made, with all declared inputs
+ * @param {GraphNode} node a new one with all declared inputs
  * @param {string} prefix
  */
 export function growInputs(node, prefix) {
@@ -21,6 +21,7 @@ export function growInputs(node, prefix) {
         .map(({ name, type, shape, localized_name }) => ({ name, type, shape, localized_name }));
 
     const name = (/** @type {number} */ index) => `${prefix}${index + 1}`;
+    const label = (/** @type {number} */ index) => declared[index]?.localized_name ?? name(index);
 
     let hasSavedSize = false;
     function fit() {
@@ -31,7 +32,8 @@ export function growInputs(node, prefix) {
         const wanted = links < declared.length ? links + 1 : links;
         const last = slots.at(-1);
         const kept = slots.filter((slot) => isLinked(slot) || (slot === last && wanted > links));
-        const inOrder = kept.every((slot, index) => slot.name === name(index));
+        // What other packs do to the slots may give them new names and leave the labels.
+        const inOrder = kept.every((slot, i) => slot.name === name(i) && slot.localized_name === label(i));
         if (kept.length === slots.length && kept.length === wanted && inOrder) return;
 
         const room = node.size[1] - node.computeSize()[1];
@@ -39,8 +41,8 @@ export function growInputs(node, prefix) {
             if (!kept.includes(slot)) node.removeInput(node.inputs.indexOf(slot));
         }
         for (const [index, slot] of kept.entries()) {
-            const { shape, localized_name } = declared[index] ?? { shape: slot.shape, localized_name: name(index) };
-            Object.assign(slot, { name: name(index), shape, localized_name });
+            const { shape } = declared[index] ?? slot;
+            Object.assign(slot, { name: name(index), shape, localized_name: label(index) });
             for (const link of slot._floatingLinks ?? []) link.target_slot = node.inputs.indexOf(slot);
         }
         const next = kept.length < wanted && declared[kept.length];
@@ -65,9 +67,9 @@ export function growInputs(node, prefix) {
     }
 
     chain(node, "onConnectionsChange", fitSoon);
-    // A saved size is one with the saved inputs, and the node has all declared ones for now.
+    // The saved size belongs to the saved inputs; at this moment the node has all declared ones.
     chain(node, "onConfigure", () => (hasSavedSize = true));
-    // The nodes of a workflow are measured before the microtask.
+    // The host measures the nodes of a loaded workflow before the microtask runs.
     chain(node, "onAfterGraphConfigured", fit);
     fitSoon();
 }

@@ -1,29 +1,29 @@
-// What several modules need of the frontend.
+// Access to the frontend that several modules share.
 import { app } from "../../../scripts/app.js";
 
-const SUBGRAPH_INPUT = -10; // the origin of links that come in from outside of a subgraph
+const SUBGRAPH_INPUT = -10; // the host's origin_id of links that enter a subgraph from outside
 
 /**
- * Calls `also` after the node's own callback of this name, whose result stays.
+ * Calls `after` after each call of the node's callback of this name; the callback's result is kept.
  *
  * @param {GraphNode} node
  * @param {"onConfigure" | "onConnectionsChange" | "onAfterGraphConfigured" | "onExecuted"} name
- * @param {(...args: any[]) => void} also is told what that one is
+ * @param {(...args: any[]) => void} after gets the same arguments
  */
-export function chain(node, name, also) {
+export function chain(node, name, after) {
     /** @type {((...args: any[]) => void) | undefined} */
     const own = node[name];
     node[name] = function (/** @type {unknown[]} */ ...args) {
         const result = own?.apply(this, args);
-        also(...args);
+        after(...args);
         return result;
     };
 }
 
 /**
- * Keeps the undo history from taking a step until the returned function is called, which takes it.
+ * Pauses the graph's undo history. The returned function resumes it and records one step.
  *
- * Not by the canvas's events: what is active may be another workflow by then.
+ * The canvas's own events for this are not used: another workflow may be active when it resumes.
  */
 export function pauseHistory() {
     const active = () => app.extensionManager.workflow?.activeWorkflow?.changeTracker;
@@ -36,14 +36,15 @@ export function pauseHistory() {
 }
 
 /**
- * The widgets that a node's widget has its value from: itself; or, where it is promoted to an input of its subgraph,
- * those of the nodes that show this subgraph (`hosts`, from the inside outwards). None where a link gives the value.
+ * The widgets that hold the value of a node's input. Usually the node's own widget. If the input is promoted to an
+ * input of its subgraph: the widgets on the nodes that stand for the subgraph (`hosts`, from the inside outwards). None
+ * if the value comes from a link.
  *
  * @param {GraphNode} node
  * @param {string} name
  * @returns {{ widget: Widget, hosts: GraphNode[] }[]}
  */
-export function seats(node, name) {
+export function widgetsOf(node, name) {
     const widget = node.widgets?.find((one) => one.name === name);
     const input = node.inputs.find((one) => one.widget?.name === name);
     if (input?.link == null) return widget ? [{ widget, hosts: [] }] : [];
@@ -53,12 +54,12 @@ export function seats(node, name) {
         .filter((host) => host.isSubgraphNode() && host.subgraph === node.graph)
         .flatMap((host) => {
             const promoted = host.inputs[link.origin_slot]?.widget?.name ?? "";
-            return seats(host, promoted).map((seat) => ({ ...seat, hosts: [host, ...seat.hosts] }));
+            return widgetsOf(host, promoted).map((found) => ({ ...found, hosts: [host, ...found.hosts] }));
         });
 }
 
 /**
- * The nodes of a graph and of all subgraphs in it, those of a subgraph once for each node that shows it.
+ * The nodes of a graph and of all subgraphs in it; those of a subgraph once for each node that stands for it.
  *
  * @param {import("@comfyorg/comfyui-frontend-types").ComfyApp["rootGraph"]} graph
  * @returns {GraphNode[]}

@@ -1,8 +1,8 @@
-// RegionalSampler's seed_2nd, moved by seed_2nd_mode as ComfyUI moves a seed by its control_after_generate.
+// Changes RegionalSampler's seed_2nd by seed_2nd_mode, as ComfyUI changes a seed by its control_after_generate.
 import { app } from "../../../scripts/app.js";
-import { seats } from "./host.js";
+import { widgetsOf } from "./host.js";
 
-// Where ComfyUI's own control stops too: above it, not every whole number is a JavaScript number.
+// The limit of ComfyUI's own control. Above 2 ** 53, JavaScript numbers are not exact.
 const LIMIT = 2 ** 50;
 
 /** @type {Record<string, (value: number, low: number, high: number) => number>} */
@@ -12,16 +12,16 @@ const NEXT = {
     randomize: (_, low, high) => low + Math.floor(Math.random() * (high - low)),
 };
 
-/** @param {GraphNode} node a RegionalSampler, just made */
-export function moveSecondSeed(node) {
+/** @param {GraphNode} node a new RegionalSampler */
+export function changeSecondSeed(node) {
     /** @type {Widget | undefined} */
     const control = node.widgets?.find(({ name }) => name === "seed_2nd_mode");
     if (!control) return;
 
-    const move = () => {
-        const modes = seats(node, "seed_2nd_mode");
-        for (const { widget, hosts } of seats(node, "seed_2nd")) {
-            const mode = modes.find((seat) => seat.hosts.every((host, i) => host === (hosts[i] ?? host)));
+    const change = () => {
+        const modes = widgetsOf(node, "seed_2nd_mode");
+        for (const { widget, hosts } of widgetsOf(node, "seed_2nd")) {
+            const mode = modes.find((found) => found.hosts.every((host, i) => host === (hosts[i] ?? host)));
             const next = NEXT[String(mode?.widget.value)];
             if (!next) continue;
             const low = Math.max(widget.options.min ?? 0, -LIMIT);
@@ -31,24 +31,24 @@ export function moveSecondSeed(node) {
         }
     };
 
-    // In a subgraph that is there twice, ComfyUI tells the node of each run twice, one right after the other.
-    let isTold = false;
+    // For a node in a subgraph that is used twice, ComfyUI calls the hook twice per run, in the same task.
+    let isCalled = false;
     const oncePerRun = (/** @type {() => void} */ action) => {
-        if (isTold) return;
-        isTold = true;
-        queueMicrotask(() => (isTold = false));
+        if (isCalled) return;
+        isCalled = true;
+        queueMicrotask(() => (isCalled = false));
         action();
     };
 
-    const movesBefore = () => app.extensionManager.setting.get("Comfy.WidgetControlMode") === "before";
+    const isChangedBefore = () => app.extensionManager.setting.get("Comfy.WidgetControlMode") === "before";
     let hasRun = false;
     control.beforeQueued = ({ isPartialExecution } = {}) =>
         oncePerRun(() => {
-            if (movesBefore() && hasRun && !isPartialExecution) move();
+            if (isChangedBefore() && hasRun && !isPartialExecution) change();
             hasRun = true;
         });
     control.afterQueued = ({ isPartialExecution } = {}) =>
         oncePerRun(() => {
-            if (!movesBefore() && !isPartialExecution) move();
+            if (!isChangedBefore() && !isPartialExecution) change();
         });
 }

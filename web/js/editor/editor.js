@@ -1,42 +1,38 @@
-// RegionEditor's widget: the drawing, its canvas, its tools and its list, on one element of the page.
+// The widget of RegionEditor: toolbar, canvas and list of regions on one element of the page.
 import { app } from "../../../../scripts/app.js";
 import { chain, pauseHistory } from "../host.js";
 import { say } from "../words.js";
-import { background, isLinked, upload } from "./background.js";
-import { Drawing, MAX_REGIONS, choose, parse, stringify } from "./drawing.js";
+import { Background } from "./background.js";
+import { choose } from "./choices.js";
+import { Drawing } from "./drawing.js";
+import { MAX_REGIONS, parse, stringify } from "./drawing_json.js";
+import { passMouseToGraph } from "./graph_mouse.js";
+import { Keys } from "./keys.js";
+import { unlikeLatent } from "./latent_size.js";
 import { List } from "./list.js";
-import { button, element, loadStyle } from "./page.js";
+import { continueHistory, own, showLiving } from "./living.js";
+import { element } from "./page.js";
+import { runShortcut } from "./shortcuts.js";
+import { sideOf } from "./sides.js";
+import { styleElement } from "./style.js";
+import { toast } from "./toast.js";
+import { Toolbar } from "./toolbar.js";
+import { rectangle } from "./tools/rectangle.js";
+import { select } from "./tools/select.js";
 import { View } from "./view.js";
 
-/** @typedef {import("./view.js").Tool} Tool */
-
-export const WIDGET = "REGIONAL_SAMPLING_DRAWING"; // as nodes/editor.py declares it
+export const WIDGET = "REGIONAL_SAMPLING_DRAWING"; // the type that nodes/editor.py declares
 const SIZE = { minWidth: 900, minHeight: 940 }; // of a new node
 const MIN_HEIGHT = 400;
-const TEXT_HEIGHT = 72; // of the base's prompts on the classic canvas, where all of a node's room is shared out else
-
-/** @type {() => [Tool, string][]} */
-const TOOLS = () => [
-    ["select", say("Select, move and resize (V)")],
-    ["rect", say("Draw a rectangle (R)")],
-    ["ellipse", say("Draw an ellipse (E)")],
-    ["freehand", say("Draw freehand (F)")],
-    ["brush", say("Paint with a brush (B); goes on in the selected painted region, Escape first for a new one")],
-    ["eraser", say("Erase from the selected painted region (X)")],
-];
-/** @type {Record<string, Tool>} */
-const TOOL_KEYS = { v: "select", r: "rect", e: "ellipse", f: "freehand", b: "brush", x: "eraser" };
-/** @type {Record<string, [number, number]>} */
-const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
+const TEXT_HEIGHT = 72; // of the base prompts; the classic canvas would otherwise give them as much room as the editor
 
 /**
- * Makes the widget; ComfyUI calls this for the input that is declared with its type.
+ * Makes the widget. ComfyUI calls this for the input of type WIDGET.
  *
  * @param {GraphNode} node
  * @param {string} name
  */
 export function drawingWidget(node, name) {
-    loadStyle();
     const host = /** @type {EditorNode} */ (node);
     const editor = new Editor(host, name);
     const widget = host.addDOMWidget(name, WIDGET, editor.root, {
@@ -46,7 +42,7 @@ export function drawingWidget(node, name) {
         setValue: (/** @type {string} */ value) => void (editor.drawing.json = String(value ?? "")),
     });
     editor.onStep = () => widget.callback?.(widget.value);
-    widget.serializeValue = () => editor.prompted;
+    widget.serializeValue = () => editor.valueForRun;
     const { onRemove } = widget;
     widget.onRemove = function () {
         onRemove?.call(this);
@@ -55,7 +51,7 @@ export function drawingWidget(node, name) {
     return { widget, ...SIZE };
 }
 
-/** @param {GraphNode} node a RegionEditor, just made */
+/** Fixes the height of the base prompts. @param {GraphNode} node a new RegionEditor */
 export function fitTexts(node) {
     for (const widget of node.widgets ?? []) {
         if (widget.name === "positive" || widget.name === "negative") {
@@ -67,73 +63,58 @@ export function fitTexts(node) {
 class Editor {
     drawing = new Drawing();
     root = element("div", { className: "regional-editor", title: "" });
+    /** Called after each undo step of the drawing. */
     onStep = () => {};
 
     #node;
     #view = new View(this.drawing);
     #list = new List(this.drawing, () => this.#view.size);
-    // Has the keyboard. The host leaves keys alone that are pressed in an input: Delete is not for the node here, and
-    // Ctrl+Z not for the graph.
-    #keys = element("input", { className: "keys", type: "text", readOnly: true, ariaLabel: say("Regions") });
+    #keys = new Keys(this.root, (event) =>
+        runShortcut(event, this.drawing, this.#view, () => this.#list.edit()),
+    );
+    #background;
+    #toolbar;
     #message = element("div", { className: "message", hidden: true });
-    #files = element("input", { type: "file", accept: "image/*", hidden: true });
-    #brush = element("input", {
-        type: "range",
-        title: say("Brush size ([ and ])"),
-        ariaLabel: say("Brush size ([ and ])"), // not the number beside it
-    });
-    #status = element("div", { className: "status" });
-    /** @type {Map<string, HTMLButtonElement>} */
-    #buttons = new Map();
-    /** @type {import("./drawing.js").Picture | null} */
-    #executed = null;
-    #shown = ""; // the address of the background
+    #shownReason = "";
+    #isUnrecorded = false; // whether the graph's history lacks the last changes
     #end = new AbortController();
 
     /** @param {EditorNode} node @param {string} name of the input */
     constructor(node, name) {
         this.#node = node;
         this.name = name;
-        this.drawing.onFull = () =>
-            this.#tell("warn", say("A drawing has at most {count} regions.", { count: MAX_REGIONS }));
-        this.#view.onTool = () => this.#showTools();
-        this.#view.onEdit = () => this.#list.edit();
-        const stage = element("div", { className: "stage" });
-        stage.append(this.#keys, this.#view.canvas, this.#message);
-        const left = element("div", { className: "left" });
-        left.append(this.#tools(), this.#status, stage);
-        const panes = element("div", { className: "panes" });
-        panes.append(left, this.#list.root);
-        this.root.append(panes, this.#files);
+        const { drawing } = this;
+        const view = this.#view;
+        this.#background = new Background(node, drawing, view);
+        const choosePicture = () => this.#background.fileInput.click();
+        this.#toolbar = new Toolbar(drawing, view, () => this.#keys.focus(), choosePicture);
+        this.#arrange();
 
-        this.drawing.listen((isStep) => {
-            // With nothing to select, the next drag draws.
-            const bare = !this.drawing.regions.length && this.#view.tool === "select";
-            if (isStep === null || bare) this.#view.use(this.drawing.regions.length ? "select" : "rect");
-            this.#showTools();
-            this.#showBackground();
+        drawing.onFull = () => toast("warn", say("A drawing has at most {count} regions.", { count: MAX_REGIONS }));
+        view.onTool = () => this.#showState();
+        view.onEdit = () => this.#list.edit();
+        view.onStroke = () => {
+            this.#list.edit();
+            this.#keys.afterStroke();
+        };
+        drawing.onMerged = () => this.#record();
+        this.root.addEventListener("focusout", () => this.#record());
+        drawing.listen((isStep) => {
+            const isEmpty = drawing.regions.length === 0;
+            // In an empty drawing there is nothing to select: the next drag should draw.
+            if (isStep === null || (isEmpty && view.tool === select)) view.use(isEmpty ? rectangle : select);
+            this.#showState();
+            this.#background.show();
             if (isStep) this.#step();
         });
-        this.root.addEventListener("keydown", (event) => this.#key(event));
-        this.root.addEventListener("keyup", (event) => event.stopPropagation());
-        // Before the canvas: a field that loses the focus may have a value to give, which would take a new drag back.
-        this.root.addEventListener("pointerdown", (event) => this.#focus(event), true);
-        for (const type of ["copy", "cut", "paste"]) {
-            this.root.addEventListener(type, (event) => event.stopPropagation());
-        }
-        this.#files.addEventListener("change", () => {
-            const file = this.#files.files?.[0];
-            this.#files.value = "";
-            if (file) this.#take(file);
-        });
-        // In Nodes 2.0 the input's tooltip would lie on what is drawn.
+        // In Nodes 2.0 the input's tooltip would cover the drawing: it is told that the mouse has left.
         this.root.addEventListener("mouseenter", () => {
             this.root.closest("[data-pd-tooltip]")?.dispatchEvent(new MouseEvent("mouseleave"));
         });
-        this.#acceptDrops();
-        this.#leaveTheGraphItsMouse();
+        this.#background.acceptDrops(this.root);
+        passMouseToGraph(this.root, this.#list.root);
         this.#followNode();
-        this.#showTools();
+        this.#showState();
     }
 
     destroy() {
@@ -141,293 +122,99 @@ class Editor {
         this.#end.abort();
     }
 
-    /** What a run gets: the drawing with {a|b} chosen in its prompts. */
-    get prompted() {
-        const { json, unread } = this.drawing;
-        if (unread.reason) return json;
-        const moment = parse(json);
-        const regions = moment.regions.map((region) => ({ ...region, prompt: choose(region.prompt) }));
-        return stringify({ ...moment, regions });
+    /** The widget's value for a run: the JSON with the choices {a|b} in the prompts made. */
+    get valueForRun() {
+        const { json, unreadable } = this.drawing;
+        if (unreadable.reason) return json;
+        const drawing = parse(json);
+        const regions = drawing.regions.map((region) => ({ ...region, prompt: choose(region.prompt) }));
+        return stringify({ ...drawing, regions });
     }
 
+    #arrange() {
+        const stage = element("div", { className: "stage" });
+        stage.append(this.#keys.input, this.#view.canvas, this.#message);
+        const left = element("div", { className: "left" });
+        left.append(this.#toolbar.root, this.#toolbar.status, stage);
+        const panes = element("div", { className: "panes" });
+        panes.append(left, this.#list.root);
+        this.root.append(styleElement(), panes, this.#background.fileInput);
+    }
+
+    /** Reports an undo step to the node, as one step of the graph's history too. */
     #step() {
-        const resume = pauseHistory();
+        // What is written in a field, or moved by the arrow keys, becomes one step when it is complete.
+        this.#isUnrecorded = this.drawing.isMerging || this.#keys.isInField;
+        const resume = this.#isUnrecorded ? () => {} : pauseHistory();
         this.onStep();
         this.#node.graph?.setDirtyCanvas(true, true);
         resume();
     }
 
-    #tools() {
-        const bar = element("div", { className: "tools" });
-        const add = (/** @type {Parameters<typeof button>} */ ...[icon, title, action]) => {
-            const made = button(icon, title, () => {
-                action();
-                this.#keys.focus({ preventScroll: true });
-            });
-            this.#buttons.set(icon, made);
-            bar.append(made);
-        };
-        const gap = () => bar.append(element("span", { className: "gap" }));
-        const ofRegion = (/** @type {(id: number) => void} */ action) => () => {
-            if (this.drawing.selected !== null) action(this.drawing.selected);
-        };
-        for (const [tool, title] of TOOLS()) add(tool, title, () => this.#view.use(tool));
-        this.#brush.addEventListener("input", () => void (this.#view.brush = this.#brush.valueAsNumber));
-        this.#brush.addEventListener("pointerup", () => this.#keys.focus({ preventScroll: true }));
-        const brush = element("label", { className: "brush" });
-        brush.append(this.#brush, element("output"));
-        this.#status.append(brush, element("span"));
-        gap();
-        add("undo", say("Undo (Ctrl+Z)"), () => this.drawing.undo());
-        add("redo", say("Redo (Ctrl+Y)"), () => this.drawing.redo());
-        gap();
-        add("duplicate", say("Duplicate (Ctrl+D)"), ofRegion((id) => this.drawing.duplicate(id)));
-        add("mirrorX", say("Mirror left and right (H)"), ofRegion((id) => this.drawing.mirror(id, "x")));
-        add("mirrorY", say("Mirror top and bottom (Shift+H)"), ofRegion((id) => this.drawing.mirror(id, "y")));
-        add("remove", say("Remove (Delete)"), ofRegion((id) => this.drawing.remove(id)));
-        add("clear", say("Remove all regions"), () => this.drawing.clear());
-        gap();
-        add("snap", say("Snap to edges and the grid (Alt turns it off while dragging)"), () => {
-            this.#view.snaps = !this.#view.snaps;
-            this.#showTools();
-        });
-        add("picture", say("Choose a background picture, or drop one on the canvas"), () => this.#files.click());
-        add("pictureOff", say("Take the background picture away"), () => this.drawing.change({ background: null }));
-        return bar;
+    /** Makes what has changed since the last step of the graph's history the next one, if it is complete. */
+    #record() {
+        if (!this.#isUnrecorded || this.#keys.isInField) return;
+        this.#isUnrecorded = false;
+        pauseHistory()();
     }
 
-    #showTools() {
-        const { drawing } = this;
-        const press = (/** @type {string} */ name, /** @type {boolean} */ isOn) =>
-            this.#buttons.get(name)?.setAttribute("aria-pressed", String(isOn));
-        const enable = (/** @type {string} */ name, /** @type {boolean} */ isOn) => {
-            const made = this.#buttons.get(name);
-            if (made) made.disabled = !isOn;
-        };
-        for (const [tool] of TOOLS()) press(tool, this.#view.tool === tool);
-        press("snap", this.#view.snaps);
-        this.#showStatus();
-        enable("undo", drawing.canUndo);
-        enable("redo", drawing.canRedo);
-        for (const name of ["duplicate", "mirrorX", "mirrorY", "remove"]) enable(name, drawing.selected !== null);
-        enable("pictureOff", drawing.background !== null);
-        enable("clear", drawing.regions.length > 0);
-        const { reason } = drawing.unread;
+    #showState() {
+        this.#toolbar.show();
+        const { reason } = this.drawing.unreadable;
         this.#message.hidden = !reason;
-        if (reason && this.#message.dataset.reason !== reason) {
+        if (reason && reason !== this.#shownReason) {
             const clear = element("button", { type: "button", textContent: say("Clear the drawing") });
             clear.addEventListener("click", () => {
-                drawing.json = "";
+                this.drawing.json = "";
                 this.#step();
             });
             const textContent = `${reason} ${say("It is kept as it is.")}`;
             this.#message.replaceChildren(element("p", { textContent }), clear);
         }
-        this.#message.dataset.reason = reason;
+        this.#shownReason = reason;
     }
 
-    #showStatus() {
-        const { brush, largestBrush, isPainting, tool } = this.#view;
-        const [label, words] = this.#status.children;
-        if (!label || !words) return;
-        label.toggleAttribute("hidden", !isPainting);
-        Object.assign(this.#brush, { min: "4", max: String(largestBrush), value: String(brush) });
-        if (this.#brush.nextElementSibling) this.#brush.nextElementSibling.textContent = `${brush} px`;
-        words.textContent = TOOLS().find(([one]) => one === tool)?.[1] ?? "";
-    }
-
-    /** A click on anything but a field gives the keys to the canvas. @param {PointerEvent} event */
-    #focus(event) {
-        if (!(event.target instanceof Element)) return;
-        if (event.target.closest("input:not(.keys), textarea, button")) return;
-        event.preventDefault();
-        this.#keys.focus({ preventScroll: true });
-    }
-
-    /** @param {KeyboardEvent} event */
-    #key(event) {
-        event.stopPropagation(); // nothing is for the graph here
-        if (event.target !== this.#keys) {
-            if (event.key === "Escape") this.#keys.focus({ preventScroll: true });
-            // After a region is drawn its prompt has the focus; with nothing written there is nothing else to undo.
-            const isBare = event.target instanceof HTMLTextAreaElement && !event.target.value;
-            if (!isBare || !(event.ctrlKey || event.metaKey)) return;
-        }
-        if (!this.#act(event)) return;
-        event.preventDefault();
-        // The prompt may be gone, and keys that nobody has are the graph's.
-        if (event.target !== this.#keys) this.#keys.focus({ preventScroll: true });
-    }
-
-    /** @param {KeyboardEvent} event @returns {boolean} whether the key was for the editor */
-    #act(event) {
-        const { drawing } = this;
-        const { selected } = drawing;
-        const key = latin(event);
-        if (event.ctrlKey || event.metaKey) {
-            if (key === "z" && !event.shiftKey) drawing.undo();
-            else if (key === "y" || key === "z") drawing.redo();
-            else if (selected === null) return key === "d";
-            else if (key === "d") drawing.duplicate(selected);
-            else if (key === "[") drawing.shift(selected, -1);
-            else if (key === "]") drawing.shift(selected, 1);
-            else return false;
-            return true;
-        }
-        if (event.altKey) return false;
-        const arrow = ARROWS[key];
-        const tool = TOOL_KEYS[key];
-        if (key === "Escape") {
-            if (!this.#view.cancel()) drawing.select(null);
-        } else if (tool) {
-            this.#view.use(tool);
-        } else if (this.#view.isPainting && (key === "[" || key === "]")) {
-            this.#view.brush *= key === "]" ? 1.2 : 1 / 1.2;
-        } else if (key === "Tab") {
-            return false;
-        } else if (selected === null) {
-            return Boolean(arrow);
-        } else if (arrow) {
-            const { width, height } = this.#view.size;
-            const far = event.shiftKey ? 10 : 1;
-            drawing.move(selected, (arrow[0] * far) / width, (arrow[1] * far) / height);
-        } else if (key === "Delete" || key === "Backspace") {
-            drawing.remove(selected);
-        } else if (key === "h") {
-            drawing.mirror(selected, event.shiftKey ? "y" : "x");
-        } else if (key === "Enter") {
-            this.#list.edit();
-        } else {
-            return false;
-        }
-        return true;
-    }
-
-    #acceptDrops() {
-        const { root } = this;
-        const hasFile = (/** @type {DragEvent} */ event) => event.dataTransfer?.types.includes("Files") ?? false;
-        const stop = (/** @type {DragEvent} */ event) => {
-            event.preventDefault();
-            event.stopPropagation();
-        };
-        root.addEventListener("dragover", (event) => {
-            if (!hasFile(event)) return;
-            stop(event);
-            root.classList.add("dropping");
-        });
-        root.addEventListener("dragleave", () => root.classList.remove("dropping"));
-        root.addEventListener("drop", (event) => {
-            root.classList.remove("dropping");
-            const file = [...(event.dataTransfer?.files ?? [])].find(({ type }) => type.startsWith("image/"));
-            if (!file) return;
-            stop(event);
-            this.#take(file);
-        });
-    }
-
-    /** @param {File} file */
-    async #take(file) {
-        try {
-            this.drawing.change({ background: await upload(file) });
-            if (isLinked(this.#node)) {
-                this.#tell("info", say("The linked picture is shown instead of the dropped one."));
-            }
-        } catch (error) {
-            const reason = error instanceof Error ? error.message : String(error);
-            this.#tell("error", say("{file} was not taken: {reason}", { file: file.name, reason }));
-        }
-    }
-
-    /** @param {"info" | "warn" | "error"} severity @param {string} detail */
-    #tell(severity, detail) {
-        app.extensionManager.toast.add({ severity, summary: say("Regional Editor"), detail, life: 6000 });
-    }
-
-    #showBackground() {
-        const address = background(this.#node, this.#executed, this.drawing.background);
-        if (address === this.#shown) return;
-        this.#shown = address;
-        this.#view.picture = null;
-        this.#view.draw();
-        if (!address) return;
-        const picture = new Image();
-        picture.onload = () => {
-            if (this.#shown !== address) return;
-            this.#view.picture = picture;
-            this.#view.draw();
-        };
-        picture.src = address;
-    }
-
-    /** The classic canvas lies under this element and would not get these. */
-    #leaveTheGraphItsMouse() {
-        const isClassic = () => !app.extensionManager.setting.get("Comfy.VueNodes.Enabled");
-        const isMiddle = (/** @type {PointerEvent} */ event) => event.button === 1 || event.buttons === 4;
-        const { root } = this;
-        root.addEventListener("wheel", (event) => {
-            const { root: list } = this.#list;
-            const overList = event.target instanceof Node && list.contains(event.target);
-            if (!isClassic() || (overList && !event.ctrlKey && list.scrollHeight > list.clientHeight)) return;
-            event.preventDefault();
-            app.canvas.processMouseWheel(event);
-        });
-        root.addEventListener("pointerdown", (event) => {
-            if (isClassic() && isMiddle(event)) app.canvas.processMouseDown(event);
-        });
-        root.addEventListener("pointermove", (event) => {
-            if (isClassic() && isMiddle(event)) app.canvas.processMouseMove(event);
-        });
-        root.addEventListener("pointerup", (event) => {
-            if (isClassic() && isMiddle(event)) app.canvas.processMouseUp(event);
-        });
-    }
-
-    /** Keeps up with the node's other inputs. */
+    /** Follows the node's other inputs: the picture's size and the linked image. */
     #followNode() {
         const node = this.#node;
-        const look = () => {
-            const side = (/** @type {string} */ name) => {
-                const slot = node.inputs.findIndex((input) => input.name === name);
-                const source = slot >= 0 && node.inputs[slot]?.link != null ? node.getInputNode(slot) : null;
-                const widget = source
-                    ? source.widgets?.find(({ value }) => typeof value === "number")
-                    : node.widgets?.find((one) => one.name === name);
-                const value = Number(widget?.value);
-                return value > 0 ? value : 1024;
-            };
-            this.#view.size = { width: side("width"), height: side("height") };
-            this.#showStatus();
-            // What a link gives is not drawn here; the classic canvas hides the widget, Nodes 2.0 does not.
+        const update = () => {
+            const size = { width: sideOf(node, "width") ?? 1024, height: sideOf(node, "height") ?? 1024 };
+            this.#view.size = size;
+            const latent = unlikeLatent(node, size);
+            this.#toolbar.warning =
+                latent && say("Regions will be stretched: the latent is {width} x {height} pixels", latent);
+            this.#toolbar.showStatus();
+            // If the input is linked, the drawing is not used. The classic canvas hides the widget, Nodes 2.0 does not.
             this.root.inert = node.inputs.some(({ widget, link }) => widget?.name === this.name && link != null);
             this.#list.show();
-            this.#showBackground();
+            this.#background.show();
+            own(this.root, node, this.name);
+            showLiving();
         };
         for (const name of /** @type {const} */ (["onConfigure", "onConnectionsChange", "onAfterGraphConfigured"])) {
-            chain(node, name, () => queueMicrotask(look));
+            chain(node, name, () => queueMicrotask(update));
         }
         chain(node, "onExecuted", (output) => {
-            this.#executed = output?.background?.[0] ?? null;
-            look();
+            this.#background.executed = output?.background?.[0] ?? null;
+            update();
         });
         for (const widget of node.widgets ?? []) {
             if (widget.name !== "width" && widget.name !== "height") continue;
             const { callback } = widget;
             widget.callback = function (...args) {
                 const result = callback?.apply(this, args);
-                look();
+                update();
                 return result;
             };
         }
-        // What is linked may have changed elsewhere.
-        app.api.addEventListener("graphChanged", look, { signal: this.#end.signal });
-        this.root.addEventListener("pointerenter", look);
-        queueMicrotask(look);
+        // The linked nodes may have changed.
+        app.api.addEventListener("graphChanged", update, { signal: this.#end.signal });
+        for (const type of ["pointerenter", "focusin"]) {
+            this.root.addEventListener(type, () => {
+                update();
+                if (this.root.isConnected) continueHistory(this.drawing, this.root);
+            });
+        }
+        queueMicrotask(update);
     }
-}
-
-/** The key, or what lies there on a Latin keyboard. @param {KeyboardEvent} event */
-function latin({ key, code }) {
-    if (key.length !== 1) return key;
-    const letter = /^Key([A-Z])$/.exec(code)?.[1] ?? { BracketLeft: "[", BracketRight: "]" }[code];
-    return (key > "\u007f" && letter ? letter : key).toLowerCase();
 }

@@ -1,8 +1,8 @@
-"""Masks from a picture painted in flat colours.
+"""Colours written as text, and masks from a picture painted in flat colours.
 
-A picture is a float tensor (H, W, 3 or more) in 0..1, of which red, green and blue count; distances between colours are
-in 0..255. A pixel is *flat* if it lies in a box of 2 x 2 pixels of one colour: the blended pixels between two painted
-areas are not, so they never count as a colour of their own.
+A picture is a float tensor (H, W, C) in 0..1 whose first three channels are red, green and blue; further channels are
+ignored. Distances between colours are in levels, 0..255. A pixel is *flat* if it lies in a box of 2 x 2 pixels of one
+colour. The blended pixels between two painted areas are not flat, so they never count as a colour of their own.
 """
 
 import re
@@ -28,17 +28,18 @@ NAMES: dict[str, Color] = {
     "pink": (255, 192, 203),
     "brown": (165, 42, 42),
 }
-MIN_SHARE = 0.005  # of the picture: what covers less is a speck, not a region
+MIN_SHARE = 0.005  # a colour that covers a smaller fraction of the picture is a speck, not a region
 MAX_COLORS = 64
-MAX_PASSES = 16  # of 2 pixels each
+_MAX_PASSES = 16  # of `_spread`, each of which extends masks by 2 pixels
 
 _HOW = "write #ff0000, #f00, 255,0,0 or a name (" + ", ".join(NAMES) + ")"
 
 
 def parse(text: str, owner: str) -> list[Color]:
-    """The colours of a list such as `#ff0000, #0f0; 0,0,255 white`; commas, spaces, semicolons and new lines part them.
+    """Read a list of colours such as `#ff0000, #0f0; 0,0,255 white`.
 
-    Raises ValueError, naming `owner` and the entry, for what is no colour, for one named twice, and for an empty list.
+    Commas, spaces, semicolons and line breaks separate colours. Raises ValueError, naming `owner` and the entry, for a
+    word that is no colour, a colour named twice and an empty list.
     """
     found: list[Color] = []
     for piece in re.split(r"[;\n]", re.sub(r"rgb\(([^()]*)\)", r";\1;", text.lower())):
@@ -64,6 +65,7 @@ def parse(text: str, owner: str) -> list[Color]:
 
 
 def _color(word: str, owner: str) -> Color:
+    """The colour of one word, a name or a hex code."""
     if word in NAMES:
         return NAMES[word]
     if re.fullmatch(r"#([0-9a-f]{3}|[0-9a-f]{6})", word):
@@ -73,15 +75,15 @@ def _color(word: str, owner: str) -> Color:
 
 
 def code(color: Color) -> str:
-    """`#rrggbb`."""
+    """The colour as `#rrggbb`."""
     return "#{:02x}{:02x}{:02x}".format(*color)
 
 
 def distinct(picture: torch.Tensor, tolerance: int, owner: str) -> list[Color]:
-    """The colours that each cover at least MIN_SHARE of the picture, largest first.
+    """The colours that each cover at least MIN_SHARE of the picture (H, W, C), by area, largest first.
 
-    Colours that differ by at most `tolerance` in each of red, green and blue are one: the most frequent of them.
-    Raises ValueError, naming `owner`, if there are more than MAX_COLORS: that is no picture in flat colours.
+    Colours that differ by at most `tolerance` levels in each of red, green and blue count as one, the most frequent of
+    them. Raises ValueError, naming `owner`, for more than MAX_COLORS colours: the picture is not painted in flat ones.
     """
     pixels = _levels(picture)
     flat = _flat(pixels, tolerance)
@@ -89,92 +91,99 @@ def distinct(picture: torch.Tensor, tolerance: int, owner: str) -> list[Color]:
     packed, counts = (red << 16 | green << 8 | blue)[flat].unique(return_counts=True)
     counts, order = counts.sort(descending=True, stable=True)
     values = torch.stack([packed >> 16, packed >> 8 & 255, packed & 255], dim=1)[order]
-    least = MIN_SHARE * flat.numel()
+    min_pixels = MIN_SHARE * flat.numel()
     sizes: list[tuple[int, Color]] = []
-    # A painted colour is frequent by itself, with the noise of a JPEG too; a gradient's colours are not.
-    while len(counts) and int(counts[0]) * 8 >= least:
+    # Each painted colour has a frequent exact value, even with JPEG noise; the values of a gradient are all rare.
+    while len(counts) and int(counts[0]) * 8 >= min_pixels:
         near = (values - values[0]).abs().amax(1) <= tolerance
         size = int(counts[near].sum())
-        if size >= least:
-            first = values[0].tolist()
-            sizes.append((size, (first[0], first[1], first[2])))
+        if size >= min_pixels:
+            rgb = values[0].tolist()
+            sizes.append((size, (rgb[0], rgb[1], rgb[2])))
         values, counts = values[~near], counts[~near]
         if len(sizes) > MAX_COLORS:
             raise ValueError(
                 f"{owner}: the picture has more than {MAX_COLORS} colours; give one painted in a few flat colours, "
                 "name the colours that count, or raise the tolerance."
             )
-    return [color for _, color in sorted(sizes, key=lambda one: -one[0])]
+    return [color for _, color in sorted(sizes, key=lambda entry: -entry[0])]
 
 
 def masks(picture: torch.Tensor, colors: list[Color], tolerance: int, owner: str, fill: bool) -> torch.Tensor:
-    """(N, H, W) float32 on the CPU: 1 where the picture has the N colours; no pixel is in two masks.
+    """The masks of the N `colors` in a picture (H, W, C): float32 (N, H, W) on the CPU, 0 or 1, without overlaps.
 
-    A flat pixel belongs to the nearest of the N colours and the picture's other ones, if it differs by at most
-    `tolerance` in each of red, green and blue. A blended one belongs to the nearest of those that are beside it, so
-    that the rim between red and yellow does not count as orange. What is left belongs to none, or, with `fill`, to
-    what is beside it.
+    Every pixel is assigned to one of the N colours, to one of the picture's other colours, or to none. A flat pixel
+    goes to the nearest colour that differs by at most `tolerance` levels in each of red, green and blue. A blended
+    pixel goes to the nearest of the colours assigned near it, so that the edge between red and yellow does not become
+    orange. With `fill`, pixels without a colour are assigned like blended ones, and the last ones to the nearest colour
+    of all. `owner` begins errors, see `distinct`.
     """
     pixels = _levels(picture)
-    every = [*colors, *(color for color in distinct(picture, tolerance, owner) if _apart(color, colors, tolerance))]
+    others = [color for color in distinct(picture, tolerance, owner) if _differs(color, colors, tolerance)]
+    candidates = [*colors, *others]
     flat = _flat(pixels, tolerance)
-    owners = torch.where(flat, _nearest(pixels, every, tolerance), -1)
-    # An edge that was made larger with its picture is many pixels wide: from both sides inwards.
-    for _ in range(MAX_PASSES):
-        free = owners < 0 if fill else (owners < 0) & ~flat
-        grown = _spread(owners, free, pixels, every)
-        if torch.equal(grown, owners):
+    assigned = torch.where(flat, _nearest(pixels, candidates, tolerance), -1)
+    # An enlarged picture has blended edges many pixels wide: assign them from both sides inwards.
+    for _ in range(_MAX_PASSES):
+        free = assigned < 0 if fill else (assigned < 0) & ~flat
+        extended = _spread(assigned, free, pixels, candidates)
+        if torch.equal(extended, assigned):
             break
-        owners = grown
+        assigned = extended
     if fill:
-        owners = torch.where(owners < 0, _nearest(pixels, every, 255), owners)
-    return torch.stack([(owners == number).float() for number in range(len(colors))])
+        assigned = torch.where(assigned < 0, _nearest(pixels, candidates, 255), assigned)
+    return torch.stack([(assigned == index).float() for index in range(len(colors))])
 
 
 def _nearest(pixels: torch.Tensor, colors: list[Color], tolerance: int) -> torch.Tensor:
-    """(H, W) int16: for each pixel of (3, H, W) the number of the nearest colour within `tolerance`, else -1."""
+    """For each of the pixels (3, H, W) the index of the nearest colour within `tolerance`, else -1: int16 (H, W)."""
     best = torch.full(pixels.shape[1:], float("inf"))
     found = torch.full(pixels.shape[1:], -1, dtype=torch.int16)
-    for number, color in enumerate(colors):
-        away = (pixels - torch.tensor(color, dtype=pixels.dtype)[:, None, None]).abs()
-        distance = away.float().square().sum(0)
-        nearer = (away.amax(0) <= tolerance) & (distance < best)
+    for index, color in enumerate(colors):
+        difference = (pixels - torch.tensor(color, dtype=pixels.dtype)[:, None, None]).abs()
+        distance = difference.float().square().sum(0)
+        nearer = (difference.amax(0) <= tolerance) & (distance < best)
         best = torch.where(nearer, distance, best)
-        found[nearer] = number
+        found[nearer] = index
     return found
 
 
-def _spread(owners: torch.Tensor, free: torch.Tensor, pixels: torch.Tensor, colors: list[Color]) -> torch.Tensor:
-    """`owners` (H, W), in which each `free` pixel has the nearest of the colours that own a pixel in the box of 5 x 5
-    around it. Copies.
+def _spread(assigned: torch.Tensor, free: torch.Tensor, pixels: torch.Tensor, colors: list[Color]) -> torch.Tensor:
+    """A copy of `assigned` (H, W), the colour index of each pixel, with the `free` pixels (H, W bool) assigned.
+
+    A free pixel gets the nearest of the colours assigned in the box of 5 x 5 pixels around it, -1 if there is none.
     """
     y, x = free.nonzero(as_tuple=True)
-    padded = F.pad(owners, (2, 2, 2, 2), value=-1)
+    padded = F.pad(assigned, (2, 2, 2, 2), value=-1)
     around = torch.stack([padded[y + down, x + right] for down in range(5) for right in range(5)])
     values = pixels[:, y, x].float()
     best = torch.full(y.shape, float("inf"))
-    found = torch.full(y.shape, -1, dtype=owners.dtype)
-    for number, color in enumerate(colors):
+    found = torch.full(y.shape, -1, dtype=assigned.dtype)
+    for index, color in enumerate(colors):
         distance = (values - torch.tensor(color)[:, None]).square().sum(0)
-        nearer = (around == number).any(0) & (distance < best)
+        nearer = (around == index).any(0) & (distance < best)
         best = torch.where(nearer, distance, best)
-        found[nearer] = number
-    out = owners.clone()
+        found[nearer] = index
+    out = assigned.clone()
     out[y, x] = found
     return out
 
 
-def _apart(color: Color, others: list[Color], tolerance: int) -> bool:
+def _differs(color: Color, others: list[Color], tolerance: int) -> bool:
+    """Whether the colour differs from each of the others by more than `tolerance` levels of red, green or blue."""
     return all(max(abs(a - b) for a, b in zip(color, other, strict=True)) > tolerance for other in others)
 
 
 def _levels(picture: torch.Tensor) -> torch.Tensor:
-    """(3, H, W) whole numbers 0..255 of (H, W, C)."""
+    """The levels of a picture (H, W, C): int16 (3, H, W) on the CPU, 0..255. Copies."""
     return (picture[..., :3].detach().to("cpu").float().clamp(0, 1) * 255).round().short().movedim(-1, 0)
 
 
 def _flat(pixels: torch.Tensor, tolerance: int) -> torch.Tensor:
-    """(H, W) bool: lies in a 2 x 2 box that differs by at most `tolerance`. All pixels if none does."""
+    """Which of the pixels (3, H, W) lie in a box of 2 x 2 that differ by at most `tolerance` levels: bool (H, W).
+
+    If no pixel does, all count as flat.
+    """
     if min(pixels.shape[1:]) < 2:
         return torch.ones(pixels.shape[1:], dtype=torch.bool)
     levels = pixels.float()

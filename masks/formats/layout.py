@@ -1,4 +1,4 @@
-"""Grids of unlike rows and columns, written as ratios: `1,2,1;1,1` is a row of three cells above a row of two."""
+"""Layouts: grids of unequal cells, written as ratios. `1,2,1;1,1` is a row of three cells above a row of two."""
 
 import re
 from dataclasses import dataclass
@@ -6,33 +6,25 @@ from itertools import accumulate, pairwise
 
 import torch
 
+from ..boxes import Box
+
 
 @dataclass(frozen=True)
 class Row:
-    """A row's height and its cells' widths, as ratios above 0."""
+    """A row of a layout: its height and the widths of its cells, as ratios above 0."""
 
     height: float
     columns: tuple[float, ...]
 
 
-@dataclass(frozen=True)
-class Cell:
-    """A cell in pixels: from row `top` and column `left` up to, not including, `bottom` and `right`."""
-
-    top: int
-    left: int
-    bottom: int
-    right: int
-
-
 def parse(text: str, owner: str) -> tuple[Row, ...]:
-    """The rows of a layout such as `1,2,1;1,1`, or `2:1,2,1;1:1,1` with heights.
+    """Read the rows of a layout such as `1,2,1;1,1`, or `2:1,2,1;1:1,1` with row heights.
 
-    Rows are parted by `;`, a new line or both, cells by `,`; each number is a width, one with `:` behind it, in front,
-    the row's height (1 without). Raises ValueError, naming `owner`, the row and what stands there.
+    Rows are separated by `;`, line breaks or both, cells by `,`. Each number is a cell's width; a number and `:` at the
+    beginning of a row is its height, by default 1. Raises ValueError, naming `owner`, the row and the wrong text.
     """
     lines = re.split(r"\s*;\s*|\s*\n\s*", text.strip())
-    while lines and not lines[-1]:  # a `;` at the end begins no row
+    while lines and not lines[-1]:  # a `;` at the end does not begin a row
         lines.pop()
     if not lines:
         raise ValueError(f"{owner}: the layout is empty; write ratios such as 1,2,1;1,1.")
@@ -57,12 +49,12 @@ def _ratio(text: str, where: str) -> float:
     return ratio
 
 
-def cells(rows: tuple[Row, ...], height: int, width: int, owner: str) -> list[Cell]:
-    """The cells over a picture of `height` x `width` pixels, row by row; every pixel belongs to exactly one.
+def cell_boxes(rows: tuple[Row, ...], height: int, width: int, owner: str) -> list[Box]:
+    """The cells on a canvas of `height` x `width` pixels, row by row, as boxes in pixels. They cover each pixel once.
 
-    Edges are rounded to pixels. Raises ValueError, naming `owner` and the cell, for a cell without a pixel.
+    Edges are rounded to pixels. Raises ValueError, naming `owner` and the cell, for a cell without any pixel.
     """
-    found: list[Cell] = []
+    found: list[Box] = []
     for (top, bottom), row in zip(pairwise(_edges([row.height for row in rows], height)), rows, strict=True):
         for left, right in pairwise(_edges(row.columns, width)):
             if left == right or top == bottom:
@@ -70,19 +62,19 @@ def cells(rows: tuple[Row, ...], height: int, width: int, owner: str) -> list[Ce
                     f"{owner}: cell {len(found) + 1} of the layout is {right - left} x {bottom - top} pixels; use "
                     f"fewer cells, or a larger picture than {width} x {height}."
                 )
-            found.append(Cell(top, left, bottom, right))
+            found.append(Box(top, left, bottom - top, right - left))
     return found
 
 
 def _edges(ratios: tuple[float, ...] | list[float], size: int) -> list[int]:
-    """Where pieces of these ratios begin and end on `size` pixels: one number more than ratios, 0 to `size`."""
+    """Borders between intervals of these ratios on `size` pixels, 0 and `size` included: len(ratios) + 1 numbers."""
     total = sum(ratios)
     return [0, *(round(size * part / total) for part in accumulate(ratios[:-1])), size]
 
 
-def masks(places: list[Cell], height: int, width: int) -> torch.Tensor:
-    """(N, height, width) float32: 1 inside of each cell."""
-    out = torch.zeros((len(places), height, width))
-    for mask, cell in zip(out, places, strict=True):
-        mask[cell.top : cell.bottom, cell.left : cell.right] = 1.0
+def masks(cells: list[Box], height: int, width: int) -> torch.Tensor:
+    """The masks of the cells: float32 (N, height, width) on the CPU, N = len(cells), 1 inside the cell, else 0."""
+    out = torch.zeros((len(cells), height, width))
+    for mask, cell in zip(out, cells, strict=True):
+        cell.of(mask).fill_(1.0)
     return out
