@@ -559,6 +559,36 @@ def test_functions_remember_what_they_saw_of_their_own_member(make, places, comp
     assert relative(got, each("unet", make, places, place=where(compute, warnings()))) < TOLERANCE
 
 
+class Slotted:
+    """A memory that is no plain object."""
+
+    __slots__ = ("mean",)
+
+    def __init__(self):
+        self.mean = 0.0
+
+
+def test_a_memory_that_cannot_be_copied_is_told(warnings):
+    """Once, and only where members share the model."""
+
+    def with_slots(model, memory):
+        def function(args):
+            memory.mean = 0.5 * (memory.mean + args["denoised"])
+            return memory.mean
+
+        clone = model.clone()
+        clone.set_model_sampler_post_cfg_function(function)
+        return clone
+
+    told = "holds a Slotted, which cannot be copied"
+    ours("unet", lambda model: with_slots(model, Slotted()), ("region",))
+    assert told not in warnings()
+    ours("unet", lambda model: with_slots(model, Slotted()), ("base", "region"))
+    assert warnings().count(told) == 1
+    ours("unet", with_momentum, ("base", "region"))
+    assert warnings().count("cannot be copied") == 1
+
+
 @pytest.mark.parametrize("make", [with_momentum, with_an_object, patched_by("APG", "unet")])
 def test_a_region_on_unlike_boxes_leaves_the_model_as_it_was(make):
     """The base's box changes as regions begin, so what was remembered does not fit; no plain run sees any of it."""

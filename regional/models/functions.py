@@ -23,10 +23,12 @@ _CONTAINERS = (list, tuple, set, dict)
 class Copies:
     """Copies of functions with all that they may remember; functions that share something share its copy.
 
-    What is neither a function, a container nor an object of plain values is not copied, such as models.
+    What is neither a function, a container nor an object of plain values is not copied, such as models. `shared` holds
+    those objects with attributes that are not copied, so that all share what they may remember.
     """
 
     def __init__(self) -> None:
+        self.shared: list[Any] = []
         # By id; the originals are kept, so that no id is given again.
         self._made: dict[int, tuple[Any, Any]] = {}
 
@@ -60,6 +62,8 @@ class Copies:
             copied = object.__new__(type(value))
             self._set(value, copied)
             copied.__dict__.update({name: self.of(one) for name, one in vars(value).items()})
+        elif not isinstance(value, FunctionType) and (_may_hold(value) or hasattr(type(value), "__slots__")):
+            self.shared.append(value)
 
     def _copy_function(self, function: FunctionType) -> None:
         cells, new = [], []

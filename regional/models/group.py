@@ -1,5 +1,6 @@
 """A ModelGroup: the members (base and regions, by index) that one loaded model serves."""
 
+import logging
 import math
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
@@ -27,8 +28,10 @@ from ..host import (
 )
 from ..host_functions import HostFunctions, host_functions
 from .equal import equal_conds
-from .guests import Memories, reason_for_whole_canvas, reason_to_ask_alone
+from .guests import Memories, reason_for_whole_canvas, reason_to_ask_alone, shared_memories
 from .lora import LayerTerms, LoraRows, NotRoutable
+
+log = logging.getLogger(__name__)
 
 POSITIVE, NEGATIVE = "positive", "negative"
 # What the host's `cond_or_uncond` says about the rows of a cond.
@@ -170,6 +173,8 @@ class ModelGroup(comfy.samplers.CFGGuider):
         own = {name: one for name, one in inside.items() if one is not self._outside[name]}
         self.functions, self._seed = {**self.functions, **own}, seed
         self._memories, self._whole_canvas = Memories(self.model_options, min(self.members)), ""
+        for sentence in shared_memories(self.model_options) if len(self.members) > 1 else ():
+            log.warning(sentence)
         with conds_taken_out(self) as conds:
             self.memory = comfy.sampler_helpers.estimate_memory(self.model_patcher, noise.shape, conds)
             self._processed = processed_conds(

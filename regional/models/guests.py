@@ -15,6 +15,7 @@ from ..host_functions import (
     Placed,
     foreign_in,
     functions_in,
+    is_hosts,
     is_indifferent,
     name_of,
     replaced,
@@ -89,6 +90,23 @@ def _is_picture(tensor: torch.Tensor) -> bool:
 
 def _called(placed: Placed) -> str:
     return f"{name_of(placed.function)} on its model ({placed.place})"
+
+
+def shared_memories(options: ModelOptions) -> list[str]:
+    """Sentences on other packs' functions around the prediction whose memory, if they have any, cannot be copied."""
+    sentences = []
+    for placed in functions_in(options, {}):
+        if placed.place not in WITH_FUNCTIONS or is_hosts(placed.function) or is_indifferent(placed.function):
+            continue
+        copies = Copies()
+        copies.of(placed.function)
+        if copies.shared:
+            sentences.append(
+                f"{_called(placed)} holds a {type(copies.shared[0]).__name__}, which cannot be copied: if it remembers "
+                "earlier calls there, base and regions with this model share that memory; give each a clone of the "
+                "model with a patch of its own."
+            )
+    return sentences
 
 
 class Memories:
