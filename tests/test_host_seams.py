@@ -5,6 +5,7 @@ supported ComfyUI too.
 """
 
 import inspect
+import re
 
 import comfy.conds
 import comfy.hooks
@@ -15,17 +16,20 @@ import comfy.sample
 import comfy.sampler_helpers
 import comfy.samplers
 import comfy.weight_adapter
+import comfyui_version
 import pytest
 import torch
 from comfy.model_patcher import ModelPatcher
 from comfy.weight_adapter import LoHaAdapter, LoKrAdapter, LoRAAdapter
+from comfy_extras.nodes_model_advanced import RescaleCFG
 from comfy_extras.nodes_model_patch import DiffSynthCnetPatch
 from loras import with_lora
-from pack.regional import host
+from pack.regional import host, host_functions
 from testing_pack.families import FAMILIES
 from testing_pack.models import pixel_cond, random_cond, random_flux, random_flux_cond, random_unet, texture_model
 from use import box, regional_sampler, regions, relative, step_sampler
 
+PINNED = "0.30.0"  # the ComfyUI of scripts/dev.py
 LAYER = "diffusion_model.input_blocks.1.1.transformer_blocks.0.attn1.to_q"
 CONV = "diffusion_model.input_blocks.1.0.in_layers.2"
 
@@ -359,6 +363,65 @@ def test_model_patches_say_that_they_bring_a_model():
     assert host.has_patched_models({"patches": {"double_block": [patch]}})
     assert host.has_patched_models({"patches_replace": {"attn2": {("block", 0): patch}}})
     assert not host.has_patched_models({"patches": {"attn1_patch": [lambda *_: None]}})
+
+
+# Functions of patches, and of the host itself
+
+
+@pytest.mark.parametrize("file", sorted(host_functions._INDIFFERENT))
+def test_nodes_that_are_known_by_their_names(file):
+    """A node that the host has renamed would be asked in a call of its own."""
+    path = host_functions._ROOT / file
+    if not path.is_file():
+        pytest.skip("this ComfyUI has no such file")
+    text = path.read_text("utf-8")
+    known = {name for name in host_functions._INDIFFERENT[file] if re.search(rf"(class|def) {name}\b", text)}
+    missing = host_functions._INDIFFERENT[file] - known
+    assert not missing or comfyui_version.__version__ != PINNED
+
+
+def test_the_origin_of_a_function():
+    model = random_unet()
+    function = RescaleCFG().patch(model, 0.7)[0].model_options["sampler_cfg_function"]
+    assert host_functions._origin(function)[0] == "comfy_extras/nodes_model_advanced.py"
+    assert host_functions.is_hosts(function) and host_functions.is_indifferent(function)
+    assert host_functions.name_of(function) == "RescaleCFG"
+    own = lambda args: args["denoised"]  # noqa: E731
+    assert not host_functions.is_hosts(own) and not host_functions.is_indifferent(own)
+    own.regional_any_rows = True
+    assert host_functions.is_indifferent(own)
+
+
+def test_replaced_functions_are_told_and_put_back(monkeypatch):
+    own = host_functions.host_functions()
+    assert {"sampling_function", "calc_cond_batch", "cfg_function"} <= set(own) and not host_functions.replaced(own)
+
+    def sampling_function(*args, **kwargs):
+        return own["sampling_function"](*args, **kwargs)
+
+    with host_functions.with_host_functions({**own, "sampling_function": sampling_function}):
+        assert comfy.samplers.sampling_function is sampling_function
+        assert host_functions.replaced(host_functions.host_functions()) == ["sampling_function"]
+    assert host_functions.host_functions() == own
+
+
+def test_hooks_are_kept_as_they_are():
+    groups = [comfy.hooks.HookGroup(), None, comfy.hooks.HookGroup()]
+    hooks = [comfy.hooks.WeightHook(), comfy.hooks.WeightHook()]
+    groups[0].add(hooks[0])
+    groups[2].add(hooks[1])
+    assert [id(one) for one in host_functions.same_hooks(groups).hooks] == [id(one) for one in hooks]
+
+
+def test_one_device():
+    model = random_unet()
+    assert host.on_each_device(model) == [model] and host.device_of_call({"c": {}}) is None
+    layers = model.model.get_submodule(LAYER), model.model.get_submodule(CONV)
+    assert all(host.is_own_layer(layer) for layer in layers) and not host.is_own_layer(Foreign())
+
+
+class Foreign(torch.nn.Module):
+    """A layer of another pack."""
 
 
 # One run of each engine
