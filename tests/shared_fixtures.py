@@ -6,6 +6,7 @@ import torch
 
 _pack = host.boot()
 
+import comfy.model_management  # noqa: E402
 from comfy_server import ComfyServer  # noqa: E402
 from dev import PACKS  # noqa: E402
 from server_use import SEEDS, Client, assert_regions_painted, regional_sampler, thread_names  # noqa: E402
@@ -22,6 +23,13 @@ def pack():
 def as_the_server_runs_nodes():
     with torch.inference_mode():
         yield
+
+
+@pytest.fixture(scope="module", autouse=True)
+def no_model_stays_loaded():
+    """Unloads a module's models: with one whose patcher is gone the host collects garbage at each of its loadings."""
+    yield
+    comfy.model_management.unload_all_models()
 
 
 @pytest.fixture(scope="session")

@@ -138,8 +138,14 @@ def tensors(value):
 def host_fails(sampler, latent, inputs):
     """Whether plain sampling with the host's own KSampler raises or gives NaN here."""
     model, cfg, name, scheduler, positive, negative, factor = sampler.params
-    # Outside of the `try`: an error of this pack's must not count as the host's.
-    sigmas = make_sigmas(model, scheduler, name, inputs["steps"]) * factor
+    # The host's own: an error of this pack's must not count as the host's.
+    steps = inputs["steps"]
+    made = steps + (name in comfy.samplers.KSampler.DISCARD_PENULTIMATE_SIGMA_SAMPLERS)
+    sigmas = comfy.samplers.calculate_sigmas(model.get_model_object("model_sampling"), scheduler, made)
+    if not bool(sigmas.isfinite().all()):
+        return True
+    # Outside of the `try`, for the same reason.
+    sigmas = make_sigmas(model, scheduler, name, steps) * factor
     noise = comfy.sample.prepare_noise(latent["samples"], 1)
     guider = comfy.samplers.CFGGuider(model)
     guider.set_conds(positive, negative)

@@ -287,7 +287,7 @@ def test_example_workflow(path, client, info):
     saves = sum(node["class_type"] == "SaveImage" for node in prompt.values())
     count = grid.get("rows", 1) * grid.get("columns", 1) * saves
     made = run.pictures[:count]  # the saved ones; what nodes show of their masks comes after them
-    showing = ("RegionalPromptsFromColorMask", "RegionalGrid", "RegionalPreview")
+    showing = ("RegionalPromptsFromColorMask", "RegionalGrid", "RegionalPromptsFromMasks", "RegionalPreview")
     assert len(run.pictures) == count + sum(node["class_type"] in showing for node in prompt.values())
 
     # The browser shows the picture beside it. It is 512 wide; a batch is laid out in rows of three, four pixels apart.
@@ -396,7 +396,7 @@ SOCKETS = [
     for group in NODE_CLASS_MAPPINGS[node].INPUT_TYPES().items()
     if group[0] != "hidden"
     for name, (kind, *_) in group[1].items()
-    if isinstance(kind, str) and kind not in ("INT", "FLOAT", "BOOLEAN", "STRING") and name not in LEFT_OUT
+    if isinstance(kind, str) and kind not in ("INT", "FLOAT", "BOOLEAN", "STRING", "COMBO") and name not in LEFT_OUT
 ]
 
 

@@ -24,7 +24,8 @@ class Planner:
 
     def __init__(self, compute: Compute) -> None:
         self._compute = compute
-        self._plans: dict[Weights, list[tuple[ModelGroup, list[Ask]]]] = {}
+        # By group, in order; without the groups, which would keep each other alive after the run.
+        self._plans: dict[Weights, list[list[Ask]]] = {}
         self._answered: dict[int, Ask] = {}
 
     def forget_answers(self) -> None:
@@ -47,7 +48,7 @@ class Planner:
         """
         weights = maps.at(sigma)
         plan = self._plan(groups, weights, maps)
-        current = {member: ask for _, asks in plan for ask in asks for member in ask.members}
+        current = {member: ask for asks in plan for ask in asks for member in ask.members}
         fresh = {
             member for member in current if asked is None or member in asked or not self._is_answered(member, current)
         }
@@ -57,19 +58,17 @@ class Planner:
         for member in weights.kept:
             self._answered[member] = Ask((member,))
         asks = []
-        for group, own in plan:
+        for group, own in zip(groups, plan, strict=True):
             needed = [ask for ask in own if not fresh.isdisjoint(ask.members)]
             self._answered.update({member: ask for ask in needed for member in ask.members})
             if needed:
                 asks.append((group, needed))
-        return Evaluation(weights, [ask for _, own in plan for ask in own], asks)
+        return Evaluation(weights, [ask for own in plan for ask in own], asks)
 
-    def _plan(
-        self, groups: Sequence[ModelGroup], weights: Weights, maps: WeightMaps
-    ) -> list[tuple[ModelGroup, list[Ask]]]:
+    def _plan(self, groups: Sequence[ModelGroup], weights: Weights, maps: WeightMaps) -> list[list[Ask]]:
         if weights not in self._plans:
             size = (maps.shape[-2], maps.shape[-1])
-            self._plans[weights] = [(group, self._compute.plan(weights, group, size)) for group in groups]
+            self._plans[weights] = [self._compute.plan(weights, group, size) for group in groups]
         return self._plans[weights]
 
     def _is_answered(self, member: int, current: dict[int, Ask]) -> bool:

@@ -150,7 +150,11 @@ class ModelGroup(comfy.samplers.CFGGuider):
 
     def sample(self, *args: Any, **kwargs: Any) -> Any:
         self._outside = host_functions()
-        return super().sample(*args, **kwargs)
+        try:
+            return super().sample(*args, **kwargs)
+        finally:
+            # They hold this group in their wrappers; without them a run is freed at once, not by garbage collection.
+            self.__dict__.pop("_memories", None)
 
     def inner_sample(
         self,

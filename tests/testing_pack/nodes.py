@@ -8,6 +8,14 @@ from . import codec, models
 from .texture import KINDS, Texture
 
 
+def _positive_alone(args):
+    """A post-cfg function that ignores the cfg."""
+    return args["cond_denoised"]
+
+
+_positive_alone.regional_any_rows = True  # it takes any rows, so those of several regions may share a call
+
+
 class RegionalTestingLoader:
     CATEGORY = "regional/testing"
     DESCRIPTION = "Stands in for CheckpointLoaderSimple: a closed-form model of textures, or a UNet of random weights."
@@ -38,7 +46,7 @@ class RegionalTestingLoader:
         texture = model == "texture"
         patcher = models.texture_model(kind) if texture else models.random_unet(kind)
         if not obey_cfg:
-            patcher.set_model_sampler_post_cfg_function(lambda args: args["cond_denoised"])
+            patcher.set_model_sampler_post_cfg_function(_positive_alone)
         return patcher, codec.TextureClip() if texture else codec.RandomClip(), codec.PictureVae()
 
 
